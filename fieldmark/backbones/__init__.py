@@ -1,0 +1,1 @@
+"""Feature extractors and where their weights come from: one a file."""

@@ -1,0 +1,1 @@
+"""The only door to Great Expectations: whether a table may pass."""

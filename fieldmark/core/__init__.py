@@ -1,0 +1,1 @@
+"""What travels between rooms: tables, contracts, parameters, plugins and the store."""

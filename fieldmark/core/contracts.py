@@ -1,0 +1,88 @@
+"""What a model takes and gives, and what a measure gives. Shapes: B batch, C channels, H W pixels, h w tokens, K classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class Backbone(NamedTuple):
+    """A feature extractor and the facts its users need."""
+
+    module: nn.Module  # normalised images (B, 3, H, W) -> features (B, C, h, w)
+    channels: int
+    stride: int  # image pixels per token
+    mean: tuple[float, float, float]  # of pixels in [0, 1]
+    std: tuple[float, float, float]
+    fingerprint: str  # sha256 of the weights
+
+
+class Batch(NamedTuple):
+    """What a model sees of B examples; controls may read the true mask, deployable models must not."""
+
+    x_BCHW: Tensor  # features or normalised pixels, after the model's TRAINS_ON
+    object_Bhw: Tensor | None = None  # share of each token that is object, in [0, 1]
+    key_B: Tensor | None = None  # int64, one per example: the only source of per-example randomness
+
+
+class Output(NamedTuple):
+    """What a model says of B examples, and where it looked."""
+
+    logits_BK: Tensor
+    mask_Bhw: Tensor  # in [0, 1]: the weight each token had in the decision
+    extras: dict[str, Tensor]  # by name; "energy": (B,) is added to the loss, the rest is for people
+
+
+class Score(NamedTuple):
+    """A measure as a function of cell means: ``combine({cell: mean of its values})``.
+
+    Kept as observations, not as one number, so that intervals can be bootstrapped by source and paired by seed.
+    """
+
+    values: npt.NDArray[np.float64]  # (N,) one observation each; NaN = unknown, left out of its cell's mean
+    cells: npt.NDArray[np.str_]  # (N,) the cell each observation belongs to
+    rows: npt.NDArray[np.int64]  # (N,) which row of the recipes the observation is about
+    combine: str = "mean"  # a name in COMBINE
+    chance: float = float("nan")  # what knowing nothing gives; NaN = not defined
+    weights: dict[str, float] | None = None  # cell -> weight: expected cells; none given: all cells seen count the same
+
+    def means(self) -> dict[str, float]:
+        """Return the mean of each expected cell; an empty cell is NaN."""
+        known = ~np.isnan(self.values)
+        sums = pd.Series(self.values[known]).groupby(self.cells[known]).mean()
+        expected = self.weights if self.weights is not None else dict.fromkeys(np.unique(self.cells).tolist())
+        return {str(cell): float(sums.get(cell, np.nan)) for cell in sorted(expected)}
+
+    def counts(self) -> dict[str, int]:
+        """Return how many known observations each expected cell has."""
+        known = self.cells[~np.isnan(self.values)]
+        return {cell: int((known == cell).sum()) for cell in self.means()}
+
+    @property
+    def value(self) -> float:
+        """The measure itself; NaN when a cell it needs is empty."""
+        means = self.means()
+        weights = np.array([(self.weights or dict.fromkeys(means, 1.0))[cell] for cell in means])
+        return float(COMBINE[self.combine](np.array(list(means.values()))[None], weights)[0])
+
+
+def _weighted_mean(means_DK: npt.NDArray[np.float64], weights_K: npt.NDArray[np.float64]) -> Any:
+    return (means_DK * weights_K).sum(1) / weights_K.sum()
+
+
+def _worst(means_DK: npt.NDArray[np.float64], weights_K: npt.NDArray[np.float64]) -> Any:
+    return means_DK.min(1)  # NaN when any cell is: the worst of unknown groups is unknown
+
+
+def _contrast(means_DK: npt.NDArray[np.float64], weights_K: npt.NDArray[np.float64]) -> Any:
+    return (means_DK * weights_K).sum(1)
+
+
+#: How cell means (D draws, K cells) and cell weights (K,) become D numbers.
+COMBINE = {"mean": _weighted_mean, "worst": _worst, "contrast": _contrast}

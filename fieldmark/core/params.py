@@ -1,0 +1,158 @@
+"""``params.yaml`` as frozen, checked values: an unknown key is a mistake, not a default."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fieldmark.core import plugins
+from fieldmark.core.errors import FieldmarkError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Options = dict[str, Any]  # keyword arguments of a plugin; their defaults stand in its signature
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Plugin(_Section):
+    """A plugin by file name, with the options that differ from its defaults."""
+
+    name: str
+    options: Options = {}
+
+
+class Split(_Section):
+    """How recipes are drawn; sizes are examples per part."""
+
+    recipe: str
+    correlation: Annotated[float, Field(ge=0.5, le=1)]  # share of train whose background is the one its label goes with
+    pairs: dict[str, str]  # label -> the background it goes with
+    train: Count
+    val: Count
+    test: Count
+    options: Options = {}
+
+
+class Embed(_Section):
+    """What is computed once for all models on features."""
+
+    batch: Count
+    views: list[Literal["plain", "masked"]]
+
+
+class Train(_Section):
+    """One recipe of training for every model, so that models differ in nothing else."""
+
+    objective: str
+    epochs: Count
+    batch: Count
+    lr: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    checkpoint_every: Count  # epochs
+    workers: Annotated[int, Field(ge=0)]  # loader processes of models on pixels; results do not depend on it
+
+
+class Evaluate(_Section):
+    """Robustness tests and the variants of the test part they look at."""
+
+    tests: dict[str, Options]
+    variants: list[str]
+
+
+class Explain(_Section):
+    """Explanation measures on each model's own mask."""
+
+    measures: dict[str, Options]
+
+
+class Stats(_Section):
+    """How intervals are made."""
+
+    draws: Count
+    level: Annotated[float, Field(gt=0, lt=1)]
+    cluster: list[Literal["fg_source", "bg_source"]]
+
+
+class Register(_Section):
+    """What may become champion, and against what."""
+
+    name: str
+    baseline: str
+    candidates: list[str]
+    minimum_group: Count  # examples a group must have on validation before the gate says anything else than "not enough evidence"
+
+
+class Report(_Section):
+    """What the page shows."""
+
+    gallery: Count  # pictures per model
+
+
+class Params(_Section):
+    """All of ``params.yaml``."""
+
+    dataset: Plugin
+    seeds: Annotated[list[int], Field(min_length=1)]
+    models: dict[str, Options]
+    backbone: Plugin
+    size: Count  # px, side of a rendered image
+    threads: Count  # of CPU arithmetic; fixed, because sums depend on it
+    split: Split
+    embed: Embed
+    train: Train
+    evaluate: Evaluate
+    explain: Explain
+    stats: Stats
+    register_: Register = Field(alias="register")
+    report: Report
+
+    @model_validator(mode="after")
+    def _plugins_exist(self) -> "Params":
+        """Name a missing plugin before hours of work, not after."""
+        for room, names in {
+            "datasets": [self.dataset.name],
+            "splits": [self.split.recipe],
+            "backbones": [self.backbone.name],
+            "models": [*self.models, *self.register_.candidates, self.register_.baseline],
+            "objectives": [self.train.objective],
+            "robustness": list(self.evaluate.tests),
+            "explain": list(self.explain.measures),
+        }.items():
+            known = plugins.names(room)
+            for name in names:
+                if name not in known:
+                    raise ValueError(f"there is no '{name}' in fieldmark/{room}/ (there is {', '.join(known)})")
+        return self
+
+
+def load(path: Path) -> Params:
+    """Read and check ``params.yaml``.
+
+    Raises:
+        FieldmarkError: no such file, not YAML, an unknown or missing key, a value out of range, an unknown plugin.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+        return Params.model_validate(values)
+    except FileNotFoundError:
+        raise FieldmarkError(f"{path} does not exist: run the command from the project's folder.") from None
+    except yaml.YAMLError as error:
+        raise FieldmarkError(f"{path.name} is not YAML: {' '.join(str(error).split())}.") from None
+    except ValidationError as error:
+        found = "; ".join(_sentence(detail) for detail in error.errors())
+        raise FieldmarkError(f"{path.name}: {found}.") from None
+
+
+def _sentence(detail: Any) -> str:
+    """Say one of pydantic's findings as 'what was found, what was expected'."""
+    where = ".".join(str(step) for step in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return f"unknown key '{where}': remove it or correct its spelling"
+    if detail["type"] == "missing":
+        return f"key '{where}' is missing: add it"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"'{where}' is {detail['input']!r}: {message}" if where else message

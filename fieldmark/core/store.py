@@ -1,0 +1,108 @@
+"""Files are written whole or not at all, and content has a name: its sha256."""
+
+import errno
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fieldmark.core.errors import FieldmarkError
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; rename it (file or folder) to ``path`` once the block succeeds.
+
+    Raises:
+        FieldmarkError: the disk is full; whatever stood at ``path`` before is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    workspace = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield workspace / path.name
+        _sync(workspace / path.name)
+        if path.is_dir():  # a folder can't be replaced in one step: move the old one aside first
+            path.rename(workspace / "replaced")
+        os.replace(workspace / path.name, path)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise FieldmarkError(
+            f"the disk is full: {path} could not be written and nothing was changed; free some space and run the command again."
+        ) from error
+    finally:
+        shutil.rmtree(workspace, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Flush a written file to the disk, so that a rename never promotes an empty one after a crash."""
+    if path.is_file():
+        with path.open("rb") as stream:
+            os.fsync(stream.fileno())
+
+
+def canonical(value: Any) -> str:
+    """Return ``value`` as JSON with sorted keys, without spaces, NaN as null: equal values, equal text.
+
+    >>> canonical({"b": float("nan"), "a": (1, 2)})
+    '{"a":[1,2],"b":null}'
+    """
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def fingerprint(value: Any) -> str:
+    """Return the sha256 of the canonical JSON of ``value``.
+
+    >>> fingerprint({"a": 1})[:12]
+    '015abd7f5cc5'
+    """
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """Return the sha256 of a file's content."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as readable JSON: sorted keys, two spaces, NaN as null."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(_plain(value), sort_keys=True, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; null stays ``None``."""
+    return json.loads(path.read_text())
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write ``table`` as parquet; the same table gives the same bytes."""
+    with atomic(path) as temporary:
+        table.to_parquet(temporary, index=False, compression="zstd")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a parquet table."""
+    return pd.read_parquet(path)
+
+
+def _plain(value: Any) -> Any:
+    """Turn tuples, paths and NumPy scalars into what JSON knows; NaN and infinity become null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # NumPy scalars and arrays
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value

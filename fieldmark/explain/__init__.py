@@ -1,0 +1,1 @@
+"""Where the model looked: one measure a file."""

@@ -1,0 +1,1 @@
+"""Building blocks in torch alone: function first, thin module second."""

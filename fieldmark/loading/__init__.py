@@ -1,0 +1,1 @@
+"""From recipe to pixels: the only door to albumentations."""

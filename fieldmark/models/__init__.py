@@ -1,0 +1,1 @@
+"""Masked models and mask controls: one a file."""

@@ -1,0 +1,1 @@
+"""Losses over a batch: one a file, each a pure function."""

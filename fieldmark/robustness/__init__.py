@@ -1,0 +1,1 @@
+"""What changes when the background does: one test a file."""

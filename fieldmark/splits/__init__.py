@@ -1,0 +1,1 @@
+"""Recipes with spurious backgrounds: one way of splitting a file."""

@@ -1,0 +1,1 @@
+"""Fitting a model on features or on pixels."""

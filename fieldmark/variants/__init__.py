@@ -1,0 +1,1 @@
+"""Pure functions from recipes to recipes: the backgrounds challenge, occluders, corruptions."""

@@ -1,0 +1,1 @@
+"""The commands of dvc.yaml: read, call rooms, write. No science lives here."""
