@@ -1,0 +1,51 @@
+# `make help` lists everything. Each target makes .venv itself; a second run re-uses it.
+include fieldmark/core/telemetry.env
+export $(shell sed 's/=.*//' fieldmark/core/telemetry.env)
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+PYTHON ?= python3
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lint test test-browser repro flow serve ui bench lock clean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: $(READY)  ## make .venv from requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@echo "installing requirements.lock into .venv (a minute or two)"
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+repro: setup  ## run the main job: from pull to champion and report
+	@python -m stages.overview dvc repro
+
+flow: setup  ## run the same graph as a Prefect flow, on a local server and worker
+	@python -m pipelines.flow
+
+serve: setup  ## start Prefect's server, a worker and the nightly schedule on this machine
+	@python -m pipelines.serve
+
+ui: setup  ## open MLflow on this machine only (127.0.0.1:5000)
+	@fieldmark ui
+
+lint: setup  ## style, types and the rules of the rooms
+	@ruff check . && ruff format --check . && mypy && lint-imports
+
+test: setup lint  ## all tests but the browser's
+	@python -m pytest -n 2 -m "not browser"
+
+test-browser: setup  ## the tests that open pages in Chromium
+	@python -m pytest -m browser
+
+bench: setup  ## measure each claim about speed
+	@for script in bench/*.py; do echo "== $$script"; python $$script || exit 1; done
+
+lock:  ## resolve pyproject.toml again in a clean environment and write requirements.lock
+	@bash bench/lock.sh
+
+clean:  ## remove the environment, caches and results (not the registry)
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache dist data/embedded data/trained data/evaluated data/explained
