@@ -1,6 +1,7 @@
 """Files are written whole or not at all, and content has a name: its sha256."""
 
 import errno
+import glob
 import hashlib
 import json
 import math
@@ -25,7 +26,8 @@ def atomic(path: Path) -> Iterator[Path]:
         FieldmarkError: the disk is full; whatever stood at ``path`` before is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    workspace = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    _clear_abandoned(path)
+    workspace = Path(tempfile.mkdtemp(prefix=f".{path.name}.{os.getpid()}.", dir=path.parent))
     try:
         yield workspace / path.name
         _sync(workspace / path.name)
@@ -40,6 +42,14 @@ def atomic(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
+
+
+def _clear_abandoned(path: Path) -> None:
+    """Remove what a killed process left half-written beside ``path``."""
+    for workspace in path.parent.glob(f".{glob.escape(path.name)}.*.*"):
+        pid = workspace.name.removeprefix(f".{path.name}.").partition(".")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(workspace, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:
