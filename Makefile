@@ -44,8 +44,11 @@ test-browser: setup  ## the tests that open pages in Chromium
 bench: setup  ## measure each claim about speed
 	@for script in bench/*.py; do echo "== $$script"; python $$script || exit 1; done
 
-lock:  ## resolve pyproject.toml again in a clean environment and write requirements.lock
-	@bash bench/lock.sh
+lock:  ## resolve pyproject.toml in a clean environment and write requirements.lock
+	@rm -rf .cache/lock && $(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet --upgrade "pip>=25.1"
+	@.cache/lock/bin/pip install --quiet "torch==2.13.0" . --group dev
+	@{ echo "# Resolved and run together on Python 3.11 (make lock). On a machine with a GPU the same torch pin gives the CUDA build."; \
+	   .cache/lock/bin/pip freeze | grep -v ^fieldmark | sed 's/^torch==.*/torch==2.13.0/'; } > requirements.lock
 
 clean:  ## remove the environment, caches and results (not the registry)
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache dist data/embedded data/trained data/evaluated data/explained
