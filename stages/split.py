@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from fieldmark.checks import demand, write_docs
 from fieldmark.checks.split import check_split
+
+from fieldmark.checks import demand, write_docs
 from fieldmark.core import command, layout, plugins, store, tables
 from fieldmark.core.params import Params
 

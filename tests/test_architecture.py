@@ -88,7 +88,11 @@ def reached(stage: str, item: dict[str, object]) -> set[str]:
                 assert plugins, f"{stage} looks up {room} but names none of its files"
                 todo += plugins
     # a package that says only what it is changes no result; neither does the telemetry switch
-    return {f for f in files if not (f.endswith("__init__.py") and (docstring_only(ROOT / f) or f == "fieldmark/__init__.py"))}
+    return {
+        f
+        for f in files
+        if not (f.endswith("__init__.py") and (docstring_only(ROOT / f) or f == "fieldmark/__init__.py"))
+    }
 
 
 @pytest.mark.parametrize("stage", DVC)
@@ -97,7 +101,9 @@ def test_dvc_names_the_code_a_stage_can_run(stage: str) -> None:
         code = [dep for dep in deps(stage, item) if dep.startswith(("fieldmark", "stages"))]
         files = reached(stage, item)
         assert not {f for f in files if not any(f == dep or f.startswith(f"{dep}/") for dep in code)}, "missing deps"
-        data = {dep for dep in code if not dep.endswith(".py") and "." in Path(dep).name}  # tables shipped with the code
+        data = {
+            dep for dep in code if not dep.endswith(".py") and "." in Path(dep).name
+        }  # tables shipped with the code
         idle = {dep for dep in code if dep not in data and not any(f == dep or f.startswith(f"{dep}/") for f in files)}
         assert not idle, "deps that the stage can't reach"
 
@@ -113,9 +119,15 @@ def test_a_stage_is_a_file_a_command_and_a_folder(stage: str) -> None:
 
 def test_stages_import_without_side_effects() -> None:
     code = "; ".join(f"import stages.{stage}" for stage in DVC)
-    heavy = "{'great_expectations', 'albumentations', 'mlflow', 'prefect', 'transformers', 'matplotlib'} & set(sys.modules)"
+    heavy = (
+        "{'great_expectations', 'albumentations', 'mlflow', 'prefect', 'transformers', 'matplotlib'} & set(sys.modules)"
+    )
     run = subprocess.run(
-        [sys.executable, "-c", f"import sys; {code}; print({heavy})"], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", f"import sys; {code}; print({heavy})"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert run.stdout.strip() == "set()"
 
@@ -128,12 +140,21 @@ def test_byte_code_never_makes_results_stale() -> None:
 def test_every_tools_telemetry_is_off() -> None:
     run = subprocess.run(
         [sys.executable, "-c", "import fieldmark, os; print(dict(os.environ))"],
-        cwd=ROOT, capture_output=True, text=True, check=True, env={"PATH": ""},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": ""},
     )
     assert telemetry.switches().items() <= ast.literal_eval(run.stdout).items()
     assert set(telemetry.switches()) == {
-        "DVC_NO_ANALYTICS", "PREFECT_SERVER_ANALYTICS_ENABLED", "DO_NOT_TRACK", "GX_ANALYTICS_ENABLED",
-        "NO_ALBUMENTATIONS_UPDATE", "MLFLOW_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY",
+        "DVC_NO_ANALYTICS",
+        "PREFECT_SERVER_ANALYTICS_ENABLED",
+        "DO_NOT_TRACK",
+        "GX_ANALYTICS_ENABLED",
+        "NO_ALBUMENTATIONS_UPDATE",
+        "MLFLOW_DISABLE_TELEMETRY",
+        "HF_HUB_DISABLE_TELEMETRY",
     }
     assert "include fieldmark/core/telemetry.env" in (ROOT / "Makefile").read_text()
 

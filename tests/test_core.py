@@ -51,7 +51,10 @@ def test_a_stage_ends_with_one_sentence_and_no_trace(tmp_path: Path) -> None:
     written(tmp_path, sede=[1])
     run = subprocess.run(
         [sys.executable, "-m", "stages.pull"],
-        cwd=ROOT, env={"DVC_ROOT": str(tmp_path), "PATH": ""}, capture_output=True, text=True,
+        cwd=ROOT,
+        env={"DVC_ROOT": str(tmp_path), "PATH": ""},
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 1
     assert run.stderr == "fieldmark: params.yaml: unknown key 'sede': remove it or correct its spelling.\n"
@@ -98,7 +101,10 @@ def test_a_full_disk_is_one_sentence_and_nothing_half_written(tmp_path: Path) ->
     inside = f'mount -t tmpfs -o size=64k tmpfs "{disk}"; "{sys.executable}" -c "$CODE" "{disk}"; echo $?; cd "{disk}"; ls -A; cat a.json'
     run = subprocess.run(  # a mount of its own: nothing outside this process sees it
         ["unshare", "--map-root-user", "--mount", "sh", "-c", inside],
-        cwd=ROOT, env={"CODE": FULL, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, capture_output=True, text=True,
+        cwd=ROOT,
+        env={"CODE": FULL, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+        capture_output=True,
+        text=True,
     )
     assert "the disk is full" in run.stderr and "Traceback" not in run.stderr
     assert run.stdout.split() == ["1", "a.json", "{", '"a":', "1", "}"]

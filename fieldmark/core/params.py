@@ -83,7 +83,9 @@ class Register(_Section):
     name: str
     baseline: str
     candidates: list[str]
-    minimum_group: Count  # examples a group must have on validation before the gate says anything else than "not enough evidence"
+    minimum_group: (
+        Count  # examples a group must have on validation before the gate says anything else than "not enough evidence"
+    )
 
 
 class Report(_Section):

@@ -1,9 +1,12 @@
 """A plugin is a file: the word in ``params.yaml`` is the file's name, its room is a package."""
 
+import ast
 import pkgutil
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
+import fieldmark
 from fieldmark.core.errors import FieldmarkError
 
 
@@ -29,3 +32,26 @@ def find(room: str, name: str) -> ModuleType:
             f"there is no '{name}' in fieldmark/{room}/: use one of {', '.join(known)}, or add fieldmark/{room}/{name}.py."
         )
     return import_module(f"fieldmark.{room}.{name}")
+
+
+#: Rooms whose files are plugins, and what one adds there.
+ROOMS = {
+    "datasets": "where images come from",
+    "splits": "how backgrounds are made to lie",
+    "backbones": "what sees first",
+    "models": "what decides, and where it looks",
+    "objectives": "what training minimises",
+    "robustness": "what a changed background does",
+    "explain": "whether it looked at the object",
+}
+
+
+def table() -> str:
+    """Return every plugin with its file's first sentence, as a Markdown table (the README holds it, a test compares)."""
+    rows = ["| room | plugin | what it is |", "|---|---|---|"]
+    for room in ROOMS:
+        folder = Path(fieldmark.__path__[0]) / room
+        for name in names(room):
+            sentence = (ast.get_docstring(ast.parse((folder / f"{name}.py").read_text())) or "").split("\n\n")[0]
+            rows.append(f"| `{room}` | `{name}` | {' '.join(sentence.split())} |")
+    return "\n".join(rows)
