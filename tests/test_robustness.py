@@ -1,0 +1,189 @@
+"""Every robustness test is shown an oracle, a constant and a background reader; the known answers are derived by hand.
+
+The toy test part: 4 groups of 5 examples (bird, mammal x land, water). Birds go with water, mammals with land.
+"""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fieldmark.core import plugins
+from fieldmark.core.errors import FieldmarkError
+from fieldmark.robustness._accuracy import correct
+
+CLASSES = ("bird", "mammal")
+PAIRS = {"bird": "water", "mammal": "land"}
+TRAIN = {"bird on water": 0.5, "mammal on land": 0.45, "bird on land": 0.03, "mammal on water": 0.02}
+TESTS = plugins.names("robustness")
+
+
+def recipes() -> pd.DataFrame:
+    cells = [(label, background, n) for label in CLASSES for background in ("land", "water") for n in range(5)]
+    table = pd.DataFrame(cells, columns=["label", "background", "n"])
+    table["group"] = table["label"] + " on " + table["background"]
+    return table
+
+
+def vary(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Same-class and other-class backgrounds; the variants not named here leave all as it is."""
+    usual = table["label"].map(PAIRS)
+    unusual = usual.map({"land": "water", "water": "land"})
+    table = table.assign(variant=name)
+    if name == "mixed_same":
+        return table.assign(background=usual)
+    if name == "mixed_next":
+        return table.assign(background=unusual)
+    if name == "mixed_rand":
+        return table.assign(background=usual.where(table["n"] < 2, unusual))  # 2 of 5 as usual
+    return table
+
+
+def one_hot(names: pd.Series) -> np.ndarray:
+    return (names.to_numpy()[:, None] == np.asarray(CLASSES)).astype(float)
+
+
+def oracle(table: pd.DataFrame) -> np.ndarray:
+    return one_hot(table["label"])
+
+
+def background_reader(table: pd.DataFrame) -> np.ndarray:
+    return one_hot(table["background"].map({background: label for label, background in PAIRS.items()}))
+
+
+def constant(table: pd.DataFrame) -> np.ndarray:
+    return np.tile([0.5, 0.5], (len(table), 1))  # a tie: the class listed first counts
+
+
+def scores(name: str, predict, table: pd.DataFrame):
+    test = plugins.find("robustness", name)
+    return test.score(predict, table, vary=vary, classes=CLASSES, pairs=PAIRS, train_groups=TRAIN)
+
+
+@pytest.fixture(params=TESTS)
+def name(request) -> str:
+    return request.param
+
+
+def merits(name: str, predict) -> pd.Series:
+    """Values by metric, signed so that more is better."""
+    sign = 1 if plugins.find("robustness", name).HIGHER_IS_BETTER else -1
+    return pd.Series({metric: sign * score.value for metric, score in scores(name, predict, recipes()).items()})
+
+
+def test_oracle_scores_best_and_the_cheat_is_caught(name):
+    assert (merits(name, oracle) >= merits(name, background_reader)).all()
+    assert (merits(name, oracle) > merits(name, background_reader)).any()
+
+
+def test_constant_answers_do_not_beat_chance(name):
+    sign = 1 if plugins.find("robustness", name).HIGHER_IS_BETTER else -1
+    chance = pd.Series({metric: sign * score.chance for metric, score in scores(name, oracle, recipes()).items()})
+    both = (merits(name, constant) + merits(name, lambda table: constant(table) * [0, 1])) / 2  # one knows the prior
+    assert (both <= chance + 1e-12).all()
+
+
+def test_empty_cell_is_nan_and_counted(name):
+    for score in scores(name, oracle, recipes().iloc[:0]).values():
+        assert np.isnan(score.value)
+        assert set(score.counts().values()) == {0}
+        assert np.isnan(list(score.means().values())).all()
+
+
+def test_order_of_the_examples_does_not_matter(name):
+    table = recipes()
+    shuffled = table.iloc[np.random.default_rng(0).permutation(len(table))]  # index labels shuffled with the rows
+    for metric, score in scores(name, background_reader, shuffled).items():
+        assert score.value == scores(name, background_reader, table)[metric].value
+
+
+def test_rows_point_at_the_recipes(name):
+    for score in scores(name, oracle, recipes()).values():
+        assert len(score.values) == len(score.cells) == len(score.rows)
+        assert set(score.rows) == set(range(20))
+
+
+def test_meaning_is_one_sentence(name):
+    meaning = plugins.find("robustness", name).MEANING
+    assert meaning[0].isupper()
+    assert meaning.endswith(".")
+    assert "\n" not in meaning
+
+
+# (oracle, constant "bird", background reader), from the 4 x 5 table above.
+KNOWN = {
+    "average": (1, 0.5, 0.5),
+    "worst_group": (1, 0, 0),
+    "acc_groupmean": (1, 0.5, 0.5),
+    "acc_trainprior": (1, 0.53, 0.95),  # birds are .50 + .03 of training; what is usual is .50 + .45
+    "alignment_gap": (0, 0, 1),
+    "acc_original": (1, 0.5, 0.5),
+    "acc_only_fg": (1, 0.5, 0.5),
+    "acc_no_fg": (1, 0.5, 0.5),
+    "acc_only_bg_box": (1, 0.5, 0.5),
+    "acc_only_bg_tiled": (1, 0.5, 0.5),
+    "acc_mixed_same": (1, 0.5, 1),
+    "acc_mixed_rand": (1, 0.5, 0.4),  # 2 of 5 backgrounds happen to be the usual one
+    "acc_mixed_next": (1, 0.5, 0),
+    "bg_gap": (0, 0, 0.6),  # 1 - .4
+    "corruption_accuracy": (1, 0.5, 0.5),
+}
+
+
+@pytest.mark.parametrize("position, predict", [(0, oracle), (1, constant), (2, background_reader)])
+def test_known_answers(position, predict):
+    found = {metric: score.value for name in TESTS for metric, score in scores(name, predict, recipes()).items()}
+    assert found == pytest.approx({metric: answers[position] for metric, answers in KNOWN.items()})
+
+
+def test_chance_is_a_fair_guess_or_no_gap():
+    found = {metric: score.chance for name in TESTS for metric, score in scores(name, oracle, recipes()).items()}
+    assert {metric for metric, chance in found.items() if chance == 0} == {"alignment_gap", "bg_gap"}
+    assert {chance for chance in found.values() if chance} == {0.5}
+
+
+def test_missing_group_makes_the_worst_unknown():
+    table = recipes().query("group != 'bird on land'")
+    for name in ("worst_group", "acc_groupmean", "acc_trainprior"):
+        (score,) = scores(name, oracle, table).values()
+        assert np.isnan(score.value)
+        assert score.counts() == {"bird on land": 0, "bird on water": 5, "mammal on land": 5, "mammal on water": 5}
+        assert score.means()["bird on water"] == 1
+
+
+def test_group_unseen_in_training_may_be_missing_from_the_test():
+    test = plugins.find("robustness", "acc_trainprior")
+    table = recipes().query("group != 'bird on land'")
+    shares = {"bird on water": 0.5, "mammal on land": 0.5, "bird on land": 0.0}
+    score = test.score(oracle, table, vary=vary, classes=CLASSES, pairs=PAIRS, train_groups=shares)["acc_trainprior"]
+    assert score.value == 1
+
+
+def test_alignment_gap_without_conflicting_examples_is_unknown():
+    aligned = recipes().query("group == 'bird on water' or group == 'mammal on land'")
+    (score,) = scores("alignment_gap", oracle, aligned).values()
+    assert np.isnan(score.value)
+    assert score.counts() == {"aligned": 10, "conflicting": 0}
+
+
+def test_corruption_averages_over_severities():
+    def fails_at_5(table: pd.DataFrame) -> np.ndarray:
+        return oracle(table) if not table["variant"].str.endswith(":5").any() else 1 - oracle(table)
+
+    (score,) = scores("corruption", fails_at_5, recipes()).values()
+    assert score.means() == {"gaussian_noise:1": 1, "gaussian_noise:3": 1, "gaussian_noise:5": 0}
+    assert score.value == pytest.approx(2 / 3)
+
+
+def test_ties_go_to_the_class_listed_first():
+    table = recipes()
+    assert correct(constant, table, CLASSES).tolist() == [1.0] * 10 + [0.0] * 10
+
+
+def test_broken_probabilities_are_refused():
+    def not_finite(table: pd.DataFrame) -> np.ndarray:
+        return np.where(np.arange(len(table))[:, None] < 3, np.nan, 0.5) * np.ones(2)
+
+    with pytest.raises(FieldmarkError, match="non-finite probabilities for 3 of 20"):
+        correct(not_finite, recipes(), CLASSES)
+    with pytest.raises(FieldmarkError, match=r"shape \(20, 3\)"):
+        correct(lambda table: np.ones((len(table), 3)), recipes(), CLASSES)
