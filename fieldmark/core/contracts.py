@@ -1,4 +1,7 @@
-"""What a model takes and gives, and what a measure gives. Shapes: B batch, C channels, H W pixels, h w tokens, K classes."""
+"""What a model takes and gives, and what a measure gives.
+
+Shapes: B batch, C channels, H W pixels, h w tokens, K classes.
+"""
 
 from __future__ import annotations
 
