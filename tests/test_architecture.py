@@ -55,9 +55,10 @@ def reach(path: Path) -> frozenset[tuple[str, str]]:
             modules = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "find":
-            if node.args and isinstance(node.args[0], ast.Constant):
-                seen.add(("room", node.args[0].value))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "plugins.find":
+            room = node.args[0]
+            assert isinstance(room, ast.Constant), f"{path}: a room is looked up by a literal, so that DVC can know it"
+            seen.add(("room", str(room.value)))
         for module in modules:
             if module.split(".")[0] in ("fieldmark", "stages") and (found := file_of(module)):
                 seen.add(("file", str(found.relative_to(ROOT))))

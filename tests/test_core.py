@@ -98,7 +98,10 @@ errors.exit_on_mistake(lambda: store.write_json(folder / "a.json", {"a": "x" * 2
 def test_a_full_disk_is_one_sentence_and_nothing_half_written(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    inside = f'mount -t tmpfs -o size=64k tmpfs "{disk}"; "{sys.executable}" -c "$CODE" "{disk}"; echo $?; cd "{disk}"; ls -A; cat a.json'
+    inside = (
+        f'mount -t tmpfs -o size=64k tmpfs "{disk}"; "{sys.executable}" -c "$CODE" "{disk}"; echo $?; '
+        f'cd "{disk}"; ls -A; cat a.json'
+    )
     run = subprocess.run(  # a mount of its own: nothing outside this process sees it
         ["unshare", "--map-root-user", "--mount", "sh", "-c", inside],
         cwd=ROOT,

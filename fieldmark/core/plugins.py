@@ -29,7 +29,8 @@ def find(room: str, name: str) -> ModuleType:
     known = names(room)
     if name not in known:
         raise FieldmarkError(
-            f"there is no '{name}' in fieldmark/{room}/: use one of {', '.join(known)}, or add fieldmark/{room}/{name}.py."
+            f"there is no '{name}' in fieldmark/{room}/: use one of {', '.join(known)}, "
+            f"or add fieldmark/{room}/{name}.py."
         )
     return import_module(f"fieldmark.{room}.{name}")
 
@@ -47,7 +48,7 @@ ROOMS = {
 
 
 def table() -> str:
-    """Return every plugin with its file's first sentence, as a Markdown table (the README holds it, a test compares)."""
+    """Return every plugin with its file's first sentence, as a Markdown table; the README holds it."""
     rows = ["| room | plugin | what it is |", "|---|---|---|"]
     for room in ROOMS:
         folder = Path(fieldmark.__path__[0]) / room

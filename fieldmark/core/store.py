@@ -33,12 +33,13 @@ def atomic(path: Path) -> Iterator[Path]:
         _sync(workspace / path.name)
         if path.is_dir():  # a folder can't be replaced in one step: move the old one aside first
             path.rename(workspace / "replaced")
-        os.replace(workspace / path.name, path)
+        (workspace / path.name).replace(path)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise FieldmarkError(
-            f"the disk is full: {path} could not be written and nothing was changed; free some space and run the command again."
+            f"the disk is full: {path} could not be written and nothing was changed; "
+            "free some space and run the command again."
         ) from error
     finally:
         shutil.rmtree(workspace, ignore_errors=True)

@@ -7,6 +7,7 @@ from fieldmark.core.errors import FieldmarkError
 ROLES = ("photo", "cutout", "scene")
 PARTS = ("train", "train_unbiased", "val", "test")
 ERASE = ("", "object", "box", "tile")
+CORRUPTIONS = ("gaussian_noise", "gaussian_blur", "jpeg")  # families; loading.augment holds how strong each severity is
 
 #: One row per source image in ``data/raw/<dataset>/index.parquet``, sorted by ``source_id``.
 INDEX = {
@@ -61,7 +62,7 @@ def conform(table: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
     Raises:
         FieldmarkError: a column is missing or unknown, or holds values that are not of its type.
     """
-    missing, unknown = sorted(set(columns) - set(table)), sorted(set(table) - set(columns))
+    missing, unknown = sorted(set(columns) - {*table}), sorted({str(name) for name in table} - set(columns))
     if missing or unknown:
         raise FieldmarkError(f"a table must have the columns {list(columns)}: missing {missing}, unknown {unknown}.")
     try:
