@@ -1,0 +1,148 @@
+"""Rendered pixels as batches; an example looks the same whatever the batch, the order or the number of workers."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from fieldmark.core.contracts import Batch
+from fieldmark.core.errors import FieldmarkError
+from fieldmark.loading.augment import augment
+from fieldmark.loading.cache import Renders, open_pixels
+from fieldmark.loading.keys import number
+from fieldmark.loading.sources import Pixels
+
+Ints = npt.NDArray[np.int64]
+
+
+def tokens(masks_NHW: Pixels, stride: int) -> npt.NDArray[np.float32]:
+    """Return the share of each token (N, h, w) that is object, in [0, 1].
+
+    Args:
+        masks_NHW: 255 on the object.
+        stride: Image pixels per token.
+
+    Raises:
+        FieldmarkError: the image is not a whole number of tokens wide and high.
+
+    >>> tokens(np.array([[[255, 255], [255, 0]]], np.uint8), stride=2).tolist()
+    [[[0.75]]]
+    """
+    count, height, width = masks_NHW.shape
+    if height % stride or width % stride:
+        raise FieldmarkError(
+            f"size is {height} px, which is not a multiple of the backbone's stride of {stride} px: change size."
+        )
+    blocks = masks_NHW.reshape(count, height // stride, stride, width // stride, stride)
+    return np.asarray((blocks > 127).mean(axis=(2, 4)), np.float32)
+
+
+def normalise(images_BHW3: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Turn uint8 pixels into a backbone's input (B, 3, H, W), channels-last in memory.
+
+    >>> pixel = torch.tensor([[[[0, 255, 255]]]], dtype=torch.uint8)
+    >>> normalise(pixel, mean=(0.0, 0.0, 0.5), std=(1.0, 2.0, 0.5)).flatten().tolist()
+    [0.0, 0.5, 1.0]
+    """
+    x_BCHW = images_BHW3.permute(0, 3, 1, 2).float().div_(255)
+    per_channel = (1, 3, 1, 1)
+    return x_BCHW.sub_(x_BCHW.new_tensor(mean).view(per_channel)).div_(x_BCHW.new_tensor(std).view(per_channel))
+
+
+class PixelBatches:
+    """The training part as rendered pixels: ``batches(epoch)`` yields ``(Batch, labels_B, groups_B)`` of one epoch.
+
+    The order is a function of (seed, epoch), an example's augmentation of (seed, its key, epoch).
+    """
+
+    def __init__(
+        self,
+        renders: Renders,
+        labels_N: Ints,
+        groups_N: Ints,
+        keys_N: Ints,
+        *,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        stride: int,
+        batch: int,
+        seed: int,
+        augmented: bool = True,
+        workers: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        self._targets = torch.from_numpy(np.stack([labels_N, groups_N, keys_N], axis=1))
+        self._mean, self._std, self._stride, self._seed, self._device = mean, std, stride, seed, device
+        self._order = _Order(len(labels_N), batch, seed)
+        self._loader = DataLoader(
+            _Examples(renders, keys_N, seed, augmented),
+            batch_sampler=self._order,
+            collate_fn=_stack,
+            num_workers=workers,
+            worker_init_fn=_start_worker,
+            persistent_workers=workers > 0,
+            multiprocessing_context="spawn" if workers else None,  # a fork would copy locks that other threads hold
+            pin_memory=device.startswith("cuda"),
+        )
+
+    def __call__(self, epoch: int) -> Iterator[tuple[Batch, Tensor, Tensor]]:
+        """Yield one epoch's batches; the last one may be smaller."""
+        self._order.epoch = epoch
+        for rows_B, images_BHW3, masks_BHW in self._loader:
+            object_Bhw = torch.from_numpy(tokens(masks_BHW.numpy(), self._stride))
+            images_BHW3 = images_BHW3.to(self._device, non_blocking=True)  # as bytes: a quarter of the floats' size
+            labels_B, groups_B, keys_B = self._targets[rows_B].to(self._device).unbind(1)
+            x_BCHW = normalise(images_BHW3, self._mean, self._std)
+            yield Batch(x_BCHW, object_Bhw.to(self._device), keys_B), labels_B, groups_B
+
+
+class _Order:
+    """Batches of (epoch, row); the epoch travels with the row, since workers outlive it."""
+
+    def __init__(self, count: int, batch: int, seed: int) -> None:
+        self.count, self.batch, self.seed, self.epoch = count, batch, seed, 0
+
+    def __len__(self) -> int:
+        return -(-self.count // self.batch)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count).tolist()
+        for start in range(0, self.count, self.batch):
+            yield [(self.epoch, row) for row in order[start : start + self.batch]]
+
+
+class _Examples(Dataset[tuple[int, Pixels, Pixels]]):
+    """One example's pixels by (epoch, row), read from the cache's files: a memory map can't be sent to a worker."""
+
+    def __init__(self, renders: Renders, keys_N: Ints, seed: int, augmented: bool) -> None:
+        self.folder, self.rows_N = renders.folder, renders.rows_N
+        self.keys_N, self.seed, self.augmented = keys_N, seed, augmented
+
+    def __getitem__(self, item: tuple[int, int]) -> tuple[int, Pixels, Pixels]:
+        epoch, row = item
+        images_UHW3, masks_UHW = _opened(self.folder)
+        image_HW3, mask_HW = images_UHW3[self.rows_N[row]], masks_UHW[self.rows_N[row]]
+        if self.augmented:
+            image_HW3, mask_HW = augment(image_HW3, mask_HW, number(self.seed, self.keys_N[row], epoch))
+        return row, image_HW3, mask_HW
+
+
+@lru_cache(maxsize=2)
+def _opened(folder: Path) -> tuple[Pixels, Pixels]:
+    return open_pixels(folder)
+
+
+def _stack(examples: list[tuple[int, Pixels, Pixels]]) -> tuple[Tensor, Tensor, Tensor]:
+    rows, images, masks = zip(*examples, strict=True)
+    return torch.tensor(rows), torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(masks))
+
+
+def _start_worker(_worker: int) -> None:
+    import cv2
+
+    cv2.setNumThreads(0)  # the processes are the parallelism
