@@ -4,10 +4,11 @@ Matching the area leaves no threshold to tune; the rule is part of the metric's 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import hypergeom
+from scipy.special import gammaln
 
 from fieldmark.core.contracts import Score
 from fieldmark.explain._tokens import FloatArray, mean_known, object_pixels, one_cell, token_pixels
@@ -62,7 +63,13 @@ def expected_iou(map_n: FloatArray, object_n: FloatArray, pixels_n: FloatArray) 
     cut = map_n[order][np.searchsorted(np.cumsum(pixels_n[order]), area)]  # weight of the last token that is needed
     above, tied = map_n > cut, map_n == cut
     wanted = area - int(pixels_n[above].sum())  # pixels still to be drawn from the tied ones
-    hits = np.arange(wanted + 1)
-    chances = hypergeom.pmf(hits, int(pixels_n[tied].sum()), int(object_n[tied].sum()), wanted)
+    pool, good = int(pixels_n[tied].sum()), int(object_n[tied].sum())
+    hits = np.arange(max(0, wanted + good - pool), min(wanted, good) + 1)
+    chances = np.exp(_log_choose(good, hits) + _log_choose(pool - good, wanted - hits) - _log_choose(pool, wanted))
     overlap = object_n[above].sum() + hits
     return float(chances @ (overlap / (2 * area - overlap)))
+
+
+def _log_choose(n: int, k: npt.ArrayLike) -> Any:
+    """Return ln (n over k); the hypergeometric law from it is hundreds of times faster than scipy.stats' on whole pictures."""
+    return gammaln(n + 1) - gammaln(np.add(k, 1)) - gammaln(n + 1 - np.asarray(k))
