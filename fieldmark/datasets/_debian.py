@@ -13,7 +13,10 @@ from tqdm import tqdm
 
 from fieldmark.core.errors import FieldmarkError
 
-INSTEAD = "or set `dataset.name` to `shapes` in params.yaml, which is drawn on the spot and downloads nothing"
+INSTEAD = (
+    "or use `shapes`, which downloads nothing"
+    " (in params.yaml `dataset.name: shapes` and `split.pairs: {disc: sand, square: sea}`)"
+)
 
 
 def download(packages: Iterable[str], into: Path) -> dict[str, Path]:
