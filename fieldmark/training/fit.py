@@ -1,0 +1,158 @@
+"""The training loop. Read it from top to bottom."""
+
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from fieldmark.core.contracts import Batch, Output
+from fieldmark.core.errors import FieldmarkError
+from fieldmark.training.checkpoint import History, resume, save
+
+Batches = Callable[[int], Iterable[tuple[Batch, Tensor, Tensor]]]  # epoch -> (batch, labels_B, groups_B)
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # (logits_BK, labels_B, groups_B) -> scalar
+
+
+def fit(
+    module: nn.Module,
+    batches: Batches,
+    *,
+    loss: Loss,
+    epochs: int,
+    lr: float,
+    weight_decay: float,
+    seed: int = 0,
+    validate: Callable[[nn.Module], dict[str, float]] | None = None,
+    log: Callable[[dict[str, float]], None] | None = None,
+    checkpoint: Path | None = None,
+    every: int = 10,
+    key: str = "",
+    device: str = "cpu",
+    progress: str = "",
+) -> History:
+    """Train ``module`` in place and return one row of measures per epoch.
+
+    AdamW; the learning rate follows a cosine to zero, a step per epoch. A module may name parameters that learn at
+    another rate in ``lr_factors`` (prefix of the name -> factor). Every epoch starts from its own random state and a
+    checkpoint keeps the rest, so training that was killed and run again ends in the same bits.
+
+    Args:
+        module: gives ``Output``; ``extras["energy"]`` (B,), if there, is added to the loss.
+        batches: gives an epoch's batches; epochs count from 0.
+        loss: the objective.
+        epochs: passes over the data.
+        lr: learning rate of the first epoch.
+        weight_decay: decoupled, of every parameter.
+        seed: of what the module draws while it trains (dropout, stochastic depth).
+        validate: measures the module after each epoch; its names go into the row.
+        log: is told each row as soon as it is known; rows from before a resumption are not told again.
+        checkpoint: file that outlives a killed training; removed at the end.
+        every: epochs between checkpoints.
+        key: fingerprint of all that training depends on; a checkpoint with another key is not used.
+        device: ``cpu`` or ``cuda``; on the latter in bfloat16 where that is safe.
+        progress: what the progress bar says; none if empty.
+
+    Returns:
+        Per epoch ``epoch``, ``lr``, ``loss``, ``objective``, ``accuracy``, ``mask`` (mean), the mean of each of the
+        module's extras, and what ``validate`` says.
+
+    Raises:
+        FieldmarkError: the loss or a parameter is not finite after an epoch.
+    """
+    module.to(device)
+    optimiser = torch.optim.AdamW(_groups(module, lr), weight_decay=weight_decay, fused=True)
+    history = resume(checkpoint, module, optimiser, key) if checkpoint else []
+    bar = tqdm(range(epochs), desc=progress, unit="epoch", initial=len(history), disable=not progress)
+    for epoch in range(len(history), epochs):
+        rate = 0.5 * (1 + math.cos(math.pi * epoch / epochs))
+        for group in optimiser.param_groups:
+            group["lr"] = rate * group["first_lr"]
+        module.train()
+        with torch.random.fork_rng([device] if device != "cpu" else []):
+            torch.manual_seed(int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0]))
+            means = _epoch(module, batches(epoch), loss, optimiser, device)
+        _demand_finite(module, epoch, means["loss"])
+        measured = validate(module) if validate else {}
+        history.append({"epoch": epoch, "lr": rate * lr, **means, **measured})
+        if log:
+            log(history[-1])
+        bar.set_postfix({name: f"{value:.3f}" for name, value in {"loss": means["loss"], **measured}.items()})
+        bar.update()
+        if checkpoint and (epoch + 1) % every == 0:
+            save(checkpoint, module, optimiser, history, key)
+    bar.close()
+    module.eval()
+    if checkpoint:
+        checkpoint.unlink(missing_ok=True)
+    return history
+
+
+def _epoch(
+    module: nn.Module,
+    batches: Iterable[tuple[Batch, Tensor, Tensor]],
+    loss: Loss,
+    optimiser: torch.optim.Optimizer,
+    device: str,
+) -> dict[str, float]:
+    """Take one step per batch; sums stay on the device, so a GPU is waited for once."""
+    sums: dict[str, Tensor] = {}
+    examples = 0
+    for batch, labels_B, groups_B in batches:
+        batch, labels_B, groups_B = move(batch, device), labels_B.to(device), groups_B.to(device)
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):
+            output: Output = module(batch)
+        objective = loss(output.logits_BK.float(), labels_B, groups_B)
+        energy_B = output.extras.get("energy")
+        total = objective if energy_B is None else objective + energy_B.mean()
+        optimiser.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        optimiser.step()
+        with torch.no_grad():
+            correct_B = output.logits_BK.argmax(1) == labels_B
+            now = {"loss": total, "objective": objective, "accuracy": correct_B.float(), "mask": output.mask_Bhw}
+            for name, value in (now | output.extras).items():
+                sums[name] = sums.get(name, 0) + len(labels_B) * value.mean()
+        examples += len(labels_B)
+    return {name: float(value) / examples for name, value in sums.items()}
+
+
+def _groups(module: nn.Module, lr: float) -> list[dict[str, object]]:
+    """Return what learns, by learning rate."""
+    factors: dict[str, float] = getattr(module, "lr_factors", {})
+    members: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            factor = next((factor for prefix, factor in factors.items() if name.startswith(prefix)), 1.0)
+            members.setdefault(factor, []).append(parameter)
+    return [{"params": group, "lr": factor * lr, "first_lr": factor * lr} for factor, group in members.items()]
+
+
+def move(batch: Batch, device: str) -> Batch:
+    """Return the batch on ``device``."""
+
+    def there(part: Tensor | None) -> Tensor | None:
+        return None if part is None else part.to(device, non_blocking=True)
+
+    return Batch(batch.x_BCHW.to(device, non_blocking=True), there(batch.object_Bhw), there(batch.key_B))
+
+
+def _demand_finite(module: nn.Module, epoch: int, loss: float) -> None:
+    """Stop at the epoch in which training broke: a bad gradient shows in the loss or in the parameters."""
+    if not (math.isfinite(loss) and all(bool(p.isfinite().all()) for p in module.parameters())):
+        raise FieldmarkError(f"training broke in epoch {epoch} (loss {loss}): lower train.lr, or check the data.")
+
+
+def initialised(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """Return ``build()`` with weights drawn from ``seed``; torch's generator is left as it was found.
+
+    >>> draw = lambda: nn.Linear(1, 1)
+    >>> bool(initialised(draw, 1).weight == initialised(draw, 1).weight)
+    True
+    """
+    with torch.random.fork_rng(devices=[]):  # modules are born on the CPU
+        torch.default_generator.manual_seed(seed)
+        return build()

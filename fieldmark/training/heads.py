@@ -1,0 +1,57 @@
+"""Batches of embedded features, held in memory."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fieldmark.core.contracts import Batch
+from fieldmark.training.fit import Batches
+
+
+class Examples(NamedTuple):
+    """N examples as a model on features sees them."""
+
+    x_NCHW: Tensor  # float32, channels last
+    labels_N: Tensor  # int64
+    groups_N: Tensor  # int64
+    objects_Nhw: Tensor  # float32, share of each token that is object
+    keys_N: Tensor  # int64
+
+
+def examples(
+    features_NhwC: npt.NDArray[np.float16],
+    rows: npt.NDArray[np.int64],
+    *,
+    labels: Sequence[int] | npt.NDArray[np.int64],
+    groups: Sequence[int] | npt.NDArray[np.int64],
+    objects_Nhw: npt.NDArray[np.float32],
+    keys: npt.NDArray[np.int64],
+) -> Examples:
+    """Take ``rows`` of a store of features into memory, in single precision; all else is in the order of ``rows``."""
+    x_NhwC = torch.from_numpy(features_NhwC[rows].astype(np.float32))
+    labels_N, groups_N = (torch.from_numpy(np.asarray(value, dtype=np.int64)) for value in (labels, groups))
+    objects = torch.from_numpy(np.ascontiguousarray(objects_Nhw, dtype=np.float32))
+    return Examples(x_NhwC.permute(0, 3, 1, 2), labels_N, groups_N, objects, torch.from_numpy(np.array(keys, np.int64)))
+
+
+def shuffled(examples: Examples, *, batch: int, seed: int) -> Batches:
+    """Return the batches of each epoch, in an order that depends on ``seed`` and the epoch alone."""
+
+    def batches(epoch: int) -> Iterator[tuple[Batch, Tensor, Tensor]]:
+        order = np.random.default_rng((seed, epoch)).permutation(len(examples.labels_N))
+        for taken in torch.split(torch.from_numpy(order), batch):
+            x_BCHW, labels_B, groups_B, objects_Bhw, keys_B = (value[taken] for value in examples)
+            yield Batch(x_BCHW, objects_Bhw, keys_B), labels_B, groups_B
+
+    return batches
+
+
+def in_order(examples: Examples, *, batch: int) -> Iterator[tuple[Batch, Tensor, Tensor]]:
+    """Give the examples as they stand, as views."""
+    for start in range(0, len(examples.labels_N), batch):
+        x_BCHW, labels_B, groups_B, objects_Bhw, keys_B = (value[start : start + batch] for value in examples)
+        yield Batch(x_BCHW, objects_Bhw, keys_B), labels_B, groups_B

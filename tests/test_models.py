@@ -1,0 +1,214 @@
+"""What every model must hold, shown on every file of the room unasked; then what each control claims."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from fieldmark.core import plugins
+from fieldmark.core.contracts import Backbone, Batch, Output
+from fieldmark.core.errors import FieldmarkError
+from fieldmark.models import ersm, finetune, inverted_mask, oracle_mask, random_mask
+from fieldmark.objectives import erm as objective
+from fieldmark.training.fit import initialised
+
+CHANNELS, CLASSES, PATCH = 6, 3, 4
+MODELS = plugins.names("models")
+VARIANTS: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in MODELS] + [
+    ("ersm", {"gate": "ste", "bias_init": 0.0}),
+    ("ersm", {"pair": "feature8_norm", "bias_mode": "scalar"}),
+    ("ersm", {"pair": "mask_tv", "bias_init": 0.0}),
+    ("ersm", {"pair": "off", "renormalise": True}),
+    ("ersm", {"token_size": 2}),
+    ("finetune", {"freeze_bn": False}),
+]
+every_model = pytest.mark.parametrize(("name", "options"), VARIANTS, ids=lambda value: str(value))
+
+
+def backbone() -> Backbone:
+    """Cut the image into patches: no token sees its neighbours, so a token's mask is exactly a mask of pixels."""
+    module = initialised(lambda: nn.Conv2d(3, CHANNELS, PATCH, PATCH), 0)
+    return Backbone(module.eval().requires_grad_(False), CHANNELS, PATCH, (0.5,) * 3, (0.5,) * 3, "")
+
+
+def model(name: str, options: dict[str, Any], seed: int = 0) -> nn.Module:
+    return initialised(lambda: plugins.find("models", name).build(backbone(), CLASSES, **options), seed)
+
+
+def batch(name: str, height: int = 4, width: int = 6, examples: int = 5) -> Batch:
+    draw = torch.Generator().manual_seed(0)
+    pixels = plugins.find("models", name).TRAINS_ON == "pixels"
+    shape = (3, height * PATCH, width * PATCH) if pixels else (CHANNELS, height, width)
+    object_Bhw = torch.rand(examples, height, width, generator=draw)
+    return Batch(torch.randn(examples, *shape, generator=draw), object_Bhw, torch.arange(examples))
+
+
+def plain(name: str, module: nn.Module, inputs: Batch) -> Tensor:
+    """Global average pooling and the model's own linear classifier, written out."""
+    linear = next(part for part in module.modules() if isinstance(part, nn.Linear) and part.out_features == CLASSES)
+    features = backbone().module(inputs.x_BCHW) if plugins.find("models", name).TRAINS_ON == "pixels" else inputs.x_BCHW
+    logits_BK: Tensor = linear(features.mean((2, 3)))
+    return logits_BK
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_declares_what_it_needs(name: str) -> None:
+    plugin = plugins.find("models", name)
+    assert plugin.TRAINS_ON in ("features", "pixels") and plugin.VIEW in ("plain", "masked")
+    assert plugin.TRAIN_PART in ("train", "train_unbiased") and isinstance(plugin.DEPLOYABLE, bool)
+
+
+@every_model
+@pytest.mark.parametrize("size", [(4, 6), (2, 2)])
+def test_answers_in_shape_and_range(name: str, options: dict[str, Any], size: tuple[int, int]) -> None:
+    output = model(name, options)(batch(name, *size))
+    assert isinstance(output, Output)
+    assert output.logits_BK.shape == (5, CLASSES) and output.mask_Bhw.shape == (5, *size)
+    assert all(value.isfinite().all() for value in (output.logits_BK, output.mask_Bhw, *output.extras.values()))
+    assert output.mask_Bhw.min() >= 0 and output.mask_Bhw.max() <= 1
+    assert "energy" not in output.extras or output.extras["energy"].shape == (5,)
+
+
+@every_model
+def test_every_parameter_learns(name: str, options: dict[str, Any]) -> None:
+    module = model(name, options).train()
+    output = module(batch(name))
+    loss = objective.loss(output.logits_BK, torch.tensor([0, 1, 2, 0, 1]), torch.zeros(5))
+    (loss + output.extras.get("energy", torch.zeros(1)).mean()).backward()
+    still = [which for which, p in module.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert not still
+
+
+@every_model
+def test_evaluation_is_bit_deterministic_and_independent_of_the_generator(name: str, options: dict[str, Any]) -> None:
+    module, inputs = model(name, options).eval(), batch(name)
+    first = module(inputs)
+    torch.rand(3)
+    second = module(inputs)
+    assert torch.equal(first.logits_BK, second.logits_BK) and torch.equal(first.mask_Bhw, second.mask_Bhw)
+
+
+@every_model
+def test_state_survives_safetensors(name: str, options: dict[str, Any], tmp_path: Path) -> None:
+    module, other = model(name, options).eval(), model(name, options, seed=1).eval()
+    save_file(module.state_dict(), tmp_path / "weights.safetensors")
+    assert not torch.equal(module(batch(name)).logits_BK, other(batch(name)).logits_BK)
+    other.load_state_dict(load_file(tmp_path / "weights.safetensors"))
+    assert torch.equal(module(batch(name)).logits_BK, other(batch(name)).logits_BK)
+
+
+@every_model
+def test_forced_ones_are_the_plain_network(name: str, options: dict[str, Any]) -> None:
+    module, inputs = model(name, options).eval(), batch(name)
+    output = module(inputs, torch.ones(5, 4, 6))
+    assert output.mask_Bhw.eq(1).all()
+    torch.testing.assert_close(output.logits_BK, plain(name, module, inputs), rtol=1e-5, atol=1e-6)
+
+
+@every_model
+def test_what_a_hard_mask_hides_changes_no_bit(name: str, options: dict[str, Any]) -> None:
+    module, inputs = model(name, options).eval(), batch(name)
+    keep_Bhw = (torch.rand(5, 4, 6, generator=torch.Generator().manual_seed(1)) > 0.5).float()
+    scale = inputs.x_BCHW.shape[2] // 4
+    hidden_BHW = keep_Bhw.repeat_interleave(scale, 1).repeat_interleave(scale, 2).unsqueeze(1) == 0
+    changed = inputs._replace(x_BCHW=torch.where(hidden_BHW, 9.0, inputs.x_BCHW))
+    before, after = module(inputs, keep_Bhw).logits_BK, module(changed, keep_Bhw).logits_BK
+    assert torch.equal(before, after)
+    assert not torch.equal(before, module(changed, torch.ones(5, 4, 6)).logits_BK), "what was hidden must matter"
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if plugins.find("models", name).DEPLOYABLE])
+def test_a_deployable_model_never_reads_the_true_mask(name: str) -> None:
+    inputs = batch(name)
+    module = model(name, {}).eval()
+    assert torch.equal(module(inputs).logits_BK, module(Batch(inputs.x_BCHW)).logits_BK)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if not plugins.find("models", name).DEPLOYABLE])
+def test_a_control_without_the_true_mask_says_so(name: str) -> None:
+    with pytest.raises(FieldmarkError, match="without a true mask"):
+        model(name, {})(batch(name)._replace(object_Bhw=None))
+
+
+def test_only_the_mask_controls_are_not_deployable() -> None:
+    controls = {name for name in MODELS if not plugins.find("models", name).DEPLOYABLE}
+    assert controls >= {"oracle_mask", "random_mask", "inverted_mask"}
+    assert controls.isdisjoint({"erm", "erm_unbiased", "ersm", "finetune"})
+
+
+def test_the_random_mask_moves_the_true_masks_weights_and_changes_none() -> None:
+    inputs = batch("random_mask", 7, 7, examples=64)
+    mask_Bhw = random_mask.scattered(inputs)
+    assert inputs.object_Bhw is not None and not torch.equal(mask_Bhw, inputs.object_Bhw)
+    assert torch.equal(mask_Bhw.flatten(1).sort(1).values, inputs.object_Bhw.flatten(1).sort(1).values)
+
+
+def test_the_random_mask_depends_on_the_key_alone() -> None:
+    inputs = batch("random_mask", examples=64)
+    assert inputs.object_Bhw is not None and inputs.key_B is not None
+    mask_Bhw, order = random_mask.scattered(inputs), torch.randperm(64, generator=torch.Generator().manual_seed(0))
+    mixed = Batch(inputs.x_BCHW, inputs.object_Bhw[order], inputs.key_B[order])
+    assert torch.equal(random_mask.scattered(mixed), mask_Bhw[order])
+    same = Batch(inputs.x_BCHW, inputs.object_Bhw[:1].expand(64, -1, -1), inputs.key_B)
+    assert random_mask.scattered(same).flatten(1).unique(dim=0).shape[0] == 64, "other key, other place"
+
+
+def test_the_random_mask_is_spread_evenly() -> None:
+    examples = 20_000
+    object_Bhw = torch.zeros(examples, 2, 2)
+    object_Bhw[:, 0, 0] = 1
+    share_hw = random_mask.scattered(Batch(object_Bhw[:, None], object_Bhw, torch.arange(examples))).mean(0)
+    assert (share_hw - 0.25).abs().max() < 4 * (0.25 * 0.75 / examples) ** 0.5  # four standard errors
+
+
+def test_the_random_mask_needs_keys() -> None:
+    with pytest.raises(FieldmarkError, match="without keys"):
+        random_mask.scattered(batch("random_mask")._replace(key_B=None))
+
+
+def test_the_inverted_mask_is_the_background() -> None:
+    inputs = batch("inverted_mask")
+    assert inputs.object_Bhw is not None
+    assert torch.equal(inverted_mask.background(inputs), 1 - inputs.object_Bhw)
+
+
+def test_the_oracle_pools_everything_and_says_it_looked_at_the_object() -> None:
+    module, inputs = model("oracle_mask", {}).eval(), batch("oracle_mask")
+    output = module(inputs)
+    assert oracle_mask.VIEW == "masked"
+    assert inputs.object_Bhw is not None and torch.equal(output.mask_Bhw, inputs.object_Bhw)
+    torch.testing.assert_close(output.logits_BK, plain("oracle_mask", module, inputs), rtol=1e-5, atol=1e-6)
+
+
+def test_ersm_pays_both_energies_and_shows_its_score() -> None:
+    output = model("ersm", ersm.RELEASED)(batch("ersm"))
+    torch.testing.assert_close(output.extras["energy"], output.extras["unary"] + output.extras["pair"])
+    torch.testing.assert_close(output.mask_Bhw, torch.sigmoid(-output.extras["z"]))
+
+
+def test_released_ersm_starts_nearly_closed_and_never_trains_its_bias() -> None:
+    module = model("ersm", ersm.RELEASED)
+    assert module(batch("ersm")).mask_Bhw.max() < 0.02
+    assert "gate.bias_N" in module.state_dict() and "gate.bias_N" not in dict(module.named_parameters())
+
+
+def test_a_hard_gate_is_exactly_zero_or_one() -> None:
+    mask_Bhw = model("ersm", {"gate": "ste", "bias_init": 0.0})(batch("ersm")).mask_Bhw
+    assert set(mask_Bhw.unique().tolist()) == {0.0, 1.0}
+
+
+def test_finetuning_trains_a_copy_and_freezes_batch_normalisation() -> None:
+    normed = nn.Sequential(nn.Conv2d(3, CHANNELS, PATCH, PATCH), nn.BatchNorm2d(CHANNELS)).eval().requires_grad_(False)
+    source = backbone()._replace(module=normed)
+    frozen = finetune.build(source, CLASSES).train()
+    norm = next(part for part in frozen.modules() if isinstance(part, nn.BatchNorm2d))
+    frozen(batch("finetune"))
+    assert not norm.training and norm.running_mean is not None and norm.running_mean.eq(0).all()
+    assert all(p.requires_grad for p in frozen.parameters()) and not any(p.requires_grad for p in normed.parameters())
+    moving = finetune.build(source, CLASSES, freeze_bn=False).train()
+    moving(batch("finetune"))
+    norm = next(part for part in moving.modules() if isinstance(part, nn.BatchNorm2d))
+    assert norm.running_mean is not None and not norm.running_mean.eq(0).all()
