@@ -1,0 +1,103 @@
+"""The leaderboard: one row per model, metric and part.
+
+A row is ``{"model", "metric", "part", "mean", "low", "high", "n", "seeds", "chance", "higher_is_better"}``, in
+fractions; what is unknown is NaN (``None`` once it went through JSON) and printed as the word.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+Row = dict[str, Any]
+
+#: The columns everybody sees first.
+HEADLINE = ("average", "worst_group", "bg_gap", "token_auc")
+
+_TITLES = {
+    "worst_group": "worst group",
+    "acc_trainprior": "accuracy, training prior",
+    "acc_groupmean": "accuracy, group mean",
+    "alignment_gap": "aligned - conflicting",
+    "bg_gap": "BG-Gap",
+    "corruption_accuracy": "accuracy, corrupted",
+    "token_auc": "mask AUC",
+    "mask_iou_top_area": "mask IoU, top area",
+    "energy_pointing": "mask energy on object",
+    "deletion_own": "deletion, own ranking",
+    "deletion_magnitude": "deletion, by magnitude",
+    "deletion_random": "deletion, random",
+}
+
+
+def title(metric: str) -> str:
+    """Return what people call a metric.
+
+    >>> title("bg_gap"), title("acc_mixed_rand")
+    ('BG-Gap', 'accuracy, mixed rand')
+    """
+    return _TITLES.get(metric, metric.replace("acc_", "accuracy, ").replace("_", " "))
+
+
+def figure(value: float | None) -> str:
+    """Return a number with three decimals, or the word for one that isn't known.
+
+    >>> figure(0.73149), figure(float("nan")), figure(None)
+    ('0.731', 'unknown', 'unknown')
+    """
+    return "unknown" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def interval(row: Row | None) -> str:
+    """Return an estimate with its interval.
+
+    >>> interval({"mean": 0.5, "low": 0.45, "high": 0.5512})
+    '0.500 [0.450, 0.551]'
+    >>> interval({"mean": 0.5, "low": None, "high": None})
+    '0.500 [unknown]'
+    """
+    if row is None or figure(row["mean"]) == "unknown":
+        return "unknown"
+    low, high = figure(row["low"]), figure(row["high"])
+    return f"{figure(row['mean'])} [{'unknown' if 'unknown' in (low, high) else f'{low}, {high}'}]"
+
+
+def find(rows: Sequence[Row], model: str, metric: str, part: str = "test") -> Row | None:
+    """Return the row of a model's metric on a part; ``None`` if it was not measured."""
+    wanted = (model, metric, part)
+    return next((row for row in rows if (row["model"], row["metric"], row["part"]) == wanted), None)
+
+
+def metrics(rows: Sequence[Row], part: str = "test") -> list[str]:
+    """Return the metrics of a part in the order they come, the headline first."""
+    seen = dict.fromkeys(row["metric"] for row in rows if row["part"] == part)
+    return [metric for metric in HEADLINE if metric in seen] + [metric for metric in seen if metric not in HEADLINE]
+
+
+def leaderboard_records(rows: Sequence[Row], order: Sequence[str]) -> list[dict[str, str]]:
+    """Return a line per model: its name and the headline metrics with their intervals, as text."""
+    return [
+        {"model": model} | {title(metric): interval(find(rows, model, metric)) for metric in HEADLINE}
+        for model in order
+    ]
+
+
+def leaderboard_text(rows: Sequence[Row], order: Sequence[str]) -> str:
+    """Return the leaderboard for a terminal, columns aligned."""
+    lines = _lines(rows, order)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join([name.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))])
+        for name, *cells in lines
+    )
+
+
+def leaderboard_markdown(rows: Sequence[Row], order: Sequence[str]) -> str:
+    """Return the leaderboard as a Markdown table."""
+    header, *body = _lines(rows, order)
+    rule = [":--"] + ["--:"] * len(HEADLINE)
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *body))
+
+
+def _lines(rows: Sequence[Row], order: Sequence[str]) -> list[list[str]]:
+    header = ["model", *map(title, HEADLINE)]
+    return [header, *(list(record.values()) for record in leaderboard_records(rows, order))]

@@ -1,0 +1,173 @@
+"""The plots of the report, as SVG."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from fieldmark.report._canvas import FAINT, INK, Drawing, look, spread, svg
+from fieldmark.report.leaderboard import Row, find, interval, metrics, title
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DELETIONS = ("deletion_own", "deletion_magnitude", "deletion_random")
+MASKS = ("token_auc", "mask_iou_top_area", "energy_pointing")
+_GROUP_MEANS = ("acc_trainprior", "acc_groupmean")
+
+
+class Curve(NamedTuple):
+    """One measure of one training, epoch by epoch."""
+
+    model: str
+    seed: int
+    measure: str
+    values: Sequence[float]
+
+
+def drawings(rows: Sequence[Row], order: Sequence[str], curves: Sequence[Curve]) -> list[Drawing]:
+    """Return every plot there are numbers for."""
+    variants = [m for m in metrics(rows) if m.startswith("acc_") and m not in _GROUP_MEANS]
+    by_metric = {title(m).removeprefix("accuracy, "): {x: find(rows, x, m) for x in order} for m in variants}
+    by_mask = {title(m): {x: find(rows, x, m) for x in order} for m in MASKS}
+    by_ranking = {x: {title(m).removeprefix("deletion, "): find(rows, x, m) for m in DELETIONS} for x in order}
+    return [
+        drawing
+        for drawing in (
+            average_against_worst(rows, order),
+            dots(
+                "variants",
+                "What is left when the picture changes",
+                "Accuracy when the object stands alone, is cut out, or has another background; dashes mark chance.",
+                "accuracy",
+                by_metric,
+            ),
+            dots(
+                "masks", "Do the masks find the object?", "Dashes mark chance: a mask that knows nothing.", "", by_mask
+            ),
+            dots(
+                "deletion",
+                "Do the masks rank what matters?",
+                "Mean probability of the label while tokens go, least important first. A ranking worth having stands to"
+                " the right of magnitude and of random.",
+                "area under the deletion curve",
+                by_ranking,
+            ),
+            training(curves, order),
+        )
+        if drawing
+    ]
+
+
+def average_against_worst(rows: Sequence[Row], order: Sequence[str]) -> Drawing | None:
+    """Plot worst-group over average accuracy; labels stand in a column at the right, where they can't overlap."""
+    points = {model: (find(rows, model, "average"), find(rows, model, "worst_group")) for model in order}
+    known = {model: (x, y) for model, (x, y) in points.items() if x and y and _known(x) and _known(y)}
+    if not known:
+        return None
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        low = min(min(x["mean"], y["mean"]) for x, y in known.values()) - 0.1
+        axes.set(xlabel="average accuracy", ylabel="worst-group accuracy", xlim=(low, 1.0), ylim=(low, 1.0))
+        axes.plot([low, 1], [low, 1], color=FAINT, linestyle="--", linewidth=1, zorder=1)
+        heights = spread([y["mean"] for _, y in known.values()], gap=0.065 * (1 - low))
+        for (model, (x, y)), height in zip(known.items(), heights, strict=True):
+            style = look(list(order).index(model))
+            axes.errorbar(x["mean"], y["mean"], xerr=_error(x), yerr=_error(y), linewidth=1.2, markersize=6, **style)
+            axes.annotate(
+                model,
+                (x["mean"], y["mean"]),
+                (1.03, height),
+                textcoords=("axes fraction", "data"),
+                color=style["color"],
+                va="center",
+                annotation_clip=False,
+                arrowprops={"arrowstyle": "-", "color": FAINT, "linewidth": 0.7, "shrinkB": 5},
+            )
+
+    return Drawing(
+        "average-worst",
+        "Average against worst group",
+        "Up is better. On the dashed line a model is as good in its worst group as on average; below it, some group"
+        " pays. Bars are intervals.",
+        "; ".join(f"{model}: average {interval(x)}, worst group {interval(y)}" for model, (x, y) in known.items()),
+        svg(5.4, 4.0, draw),
+    )
+
+
+def dots(
+    name: str, heading: str, caption: str, axis: str, table: Mapping[str, Mapping[str, Row | None]]
+) -> Drawing | None:
+    """Plot a dot with its interval for each series (inner keys) in each line (outer keys); dashes mark chance."""
+    lines = {line: {s: row for s, row in cells.items() if row and _known(row)} for line, cells in table.items()}
+    lines = {line: cells for line, cells in lines.items() if cells}
+    if not lines:
+        return None
+    series = list(next(iter(table.values())))
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        offsets = np.linspace(-0.32, 0.32, len(series)) if len(series) > 1 else [0.0]
+        for place, (column, offset) in enumerate(zip(series, offsets, strict=True)):
+            found = [(y + offset, cells[column]) for y, cells in enumerate(lines.values()) if column in cells]
+            errors = np.hstack([_error(row) for _, row in found]) if found else np.empty((2, 0))
+            means, heights = [row["mean"] for _, row in found], [y for y, _ in found]
+            axes.errorbar(means, heights, xerr=errors, label=column, linestyle="", markersize=4.5, **look(place))
+        _chances(axes, [[row["chance"] for row in cells.values()] for cells in lines.values()])
+        axes.set(xlabel=axis, yticks=range(len(lines)), yticklabels=list(lines), ylim=(len(lines) - 0.5, -0.5))
+        axes.grid(visible=False, axis="y")
+        for y in range(1, len(lines)):
+            axes.axhline(y - 0.5, color="#e6e6e6", linewidth=0.8)
+        figure.legend(loc="outside upper left", ncols=3, frameon=False)
+
+    said = (f"{line}, {column}: {interval(row)}" for line, cells in lines.items() for column, row in cells.items())
+    return Drawing(name, heading, caption, "; ".join(said), svg(5.4, 1.2 + 0.17 * len(lines) * (len(series) + 1), draw))
+
+
+def training(curves: Sequence[Curve], order: Sequence[str]) -> Drawing | None:
+    """Plot each measure over epochs: per model the mean over seeds, in a band from the least to the greatest."""
+    if not curves:
+        return None
+    measures = list(dict.fromkeys(curve.measure for curve in curves))
+
+    def draw(figure: "Figure") -> None:
+        panels = figure.subplots(len(measures), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, measure in zip(panels, measures, strict=True):
+            axes.set_ylabel(measure)
+            for place, model in enumerate(order):
+                runs_SE = [curve.values for curve in curves if (curve.model, curve.measure) == (model, measure)]
+                if runs_SE:
+                    epochs, colour = range(1, len(runs_SE[0]) + 1), look(place)["color"]
+                    axes.plot(epochs, np.mean(runs_SE, 0), color=colour, label=model, linewidth=1.5)
+                    axes.fill_between(epochs, np.min(runs_SE, 0), np.max(runs_SE, 0), color=colour, alpha=0.15)
+        panels[-1].set_xlabel("epoch")
+        handles = {
+            label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=3, frameon=False)
+
+    said = "; ".join(f"{c.model} seed {c.seed}, {c.measure}: ends at {c.values[-1]:.3f}" for c in curves)
+    caption = "Mean over seeds; the band runs from the lowest seed to the highest."
+    return Drawing("training", "How training went", caption, said, svg(5.4, 1.0 + 1.6 * len(measures), draw))
+
+
+def _chances(axes: "Axes", chances: Sequence[Sequence[float | None]]) -> None:
+    """Mark each line's chance levels by short dashes: one where all series share it, one each where they don't."""
+    for y, levels in enumerate(chances):
+        known = {level for level in levels if level is not None and not math.isnan(level)}
+        axes.vlines(sorted(known), y - 0.42, y + 0.42, color=INK, linestyle=(0, (2, 2)), linewidth=0.8, zorder=1)
+
+
+def _known(row: Row) -> bool:
+    return row["mean"] is not None and not math.isnan(row["mean"])
+
+
+def _error(row: Row) -> list[list[float]]:
+    """Return distances to the interval's ends as matplotlib wants them; none where the interval isn't known."""
+    ends = [row["low"], row["high"]]
+    if any(end is None or math.isnan(end) for end in ends):
+        return [[0.0], [0.0]]
+    return [[max(0.0, row["mean"] - row["low"])], [max(0.0, row["high"] - row["mean"])]]

@@ -1,0 +1,286 @@
+"""The report says what the numbers say, loads nothing, and is the same bytes twice."""
+
+import base64
+import json
+import re
+import warnings
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from fieldmark.core import plugins, store
+from fieldmark.report import claims, leaderboard, page, plots
+from fieldmark.report.pictures import Picture, dimmed
+
+ORDER = ["erm", "erm_unbiased", "ersm", "oracle_mask", "random_mask", "inverted_mask"]
+VARIANTS = ["original", "only_fg", "no_fg", "only_bg_box", "only_bg_tiled", "mixed_same", "mixed_rand", "mixed_next"]
+LEVELS = {  # plausible, made up: average, worst group, BG-Gap, mask AUC of each model
+    "erm": (0.892, 0.721, 0.151, 0.5),
+    "erm_unbiased": (0.932, 0.91, 0.02, 0.5),
+    "ersm": (0.897, 0.752, 0.128, 0.71),
+    "oracle_mask": (0.974, 0.946, 0.0, 1.0),
+    "random_mask": (0.861, 0.69, 0.17, 0.5),
+    "inverted_mask": (0.611, 0.31, 0.42, 0.0),
+}
+UNKNOWN = float("nan")
+
+
+def row(model, metric, mean, half=0.03, chance=0.5, higher=True, **more):
+    ends = {"mean": mean, "low": mean - half, "high": mean + half}
+    facts = {"n": 1200, "seeds": 3, "chance": chance, "higher_is_better": higher}
+    return {"model": model, "metric": metric, "part": "test"} | ends | facts | more
+
+
+def rows():
+    table = []
+    for model, (average, worst, gap, auc) in LEVELS.items():
+        table += [row(model, "average", average), row(model, "worst_group", worst, half=0.06)]
+        table += [row(model, "alignment_gap", gap + 0.02, chance=0.0, higher=False)]
+        table += [row(model, "bg_gap", gap, chance=0.0, higher=False)]
+        table += [row(model, f"acc_{v}", average - 0.04 * place) for place, v in enumerate(VARIANTS)]
+        table += [row(model, "token_auc", auc, half=0.01), row(model, "energy_pointing", auc / 2, 0.01, chance=0.31)]
+        table += [row(model, "mask_iou_top_area", UNKNOWN, chance=UNKNOWN)]
+        table += [row(model, m, average - 0.1 * n, chance=0.66) for n, m in enumerate(plots.DELETIONS)]
+    return table
+
+
+def picture(model, number):
+    random = np.random.default_rng(number)
+    ramp = np.linspace(40, 220, 160)[:, None, None] * np.ones((1, 160, 3)) * random.uniform(0.5, 1, 3)
+    predicted = "bird" if number % 3 else "land mammal"
+    return Picture(model, ramp.astype(np.uint8), random.random((5, 5)), "bird", "land", predicted, 0.5 + number / 30)
+
+
+def ledger():
+    known = {(row["model"], row["metric"]): row["mean"] for row in rows()}
+    judged = []
+    for claim in claims.applicable(known):
+        mean = known[claim.plus] - (known[claim.minus] if claim.minus else 0)
+        judged.append(claims.judged(claim, SimpleNamespace(mean=mean, low=mean - 0.04, high=mean + 0.04)))
+    return judged
+
+
+def example():
+    groups = [f"{label} on {background}" for label in ("bird", "land mammal") for background in ("land", "water")]
+    interval = {"mean": 0.031, "low": -0.012, "high": 0.071}
+    reasons = [
+        {"check": "smallest group", "found": 300, "needed": "at least 50", "passed": True},
+        {"check": "worst-group accuracy, challenger minus champion", "found": interval}
+        | {"needed": "interval wholly above 0", "passed": False},
+    ]
+    decision = {"challenger": "ersm", "champion": "erm", "verdict": "not enough evidence", "reasons": reasons}
+    cells = [{"cell": f"train@{m}-{s}", "run": "0" * 32, "outputs": "f" * 32} for m in ORDER for s in range(3)]
+    return {
+        "title": "fieldmark on wildstamps",
+        "rows": rows(),
+        "order": ORDER,
+        "claims": ledger(),
+        "groups": [
+            row(model, "group", worst + 0.05 * place, group=group, n=300)
+            for model, (_, worst, _, _) in LEVELS.items()
+            for place, group in enumerate(groups)
+        ]
+        + [row("erm", "group", UNKNOWN, group="bird on moon", n=0)],
+        "gallery": [picture(model, number) for model in ORDER for number in range(4)],
+        "curves": [
+            plots.Curve(model, seed, measure, np.exp(-np.arange(30) / (5 + place)) + 0.02 * seed)
+            for place, model in enumerate(ORDER)
+            for seed in range(3)
+            for measure in ("loss", "validation error")
+        ],
+        "provenance": page.Provenance({"git commit": "225def6", "source index, sha256": "a" * 64}, cells),
+        "gate": page.Gate("erm", [decision]),
+        "meanings": {
+            name: plugins.find(room, plugin).MEANING
+            for room, plugin, name in [
+                ("robustness", "average", "average"),
+                ("robustness", "worst_group", "worst_group"),
+                ("robustness", "bg_gap", "bg_gap"),
+                ("explain", "token_auc", "token_auc"),
+            ]
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    page.write(path, **example())
+    return path.read_text()
+
+
+class Outline(HTMLParser):
+    """Refuses tags that do not close what was opened; keeps attributes and text."""
+
+    VOID = frozenset({"meta", "img", "br", "link", "hr", "input"})
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open, self.attributes, self.text = [], [], []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes something else at {self.getpos()}"
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_page_is_well_formed_and_every_picture_has_words(html):
+    attributes = Outline(html).attributes
+    sources = [value for tag, name, value in attributes if (tag, name) == ("img", "src")]
+    alts = [value for tag, name, value in attributes if (tag, name) == ("img", "alt")]
+    assert len(sources) == len(alts) == 5 + 2 * 4 * len(ORDER)  # five plots; photo and mask of each example
+    assert all(alts)
+
+
+def test_page_loads_nothing(html):
+    for _, name, value in Outline(html).attributes:
+        if name in ("src", "href", "srcset", "data", "action"):
+            assert value.startswith(("data:", "#")), value
+    style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)[1]
+    assert "url(" not in style
+    assert "@import" not in style
+    assert "default-src 'none'" in html
+    for drawing in re.findall(r"data:image/svg\+xml;base64,([^\"]+)", html):
+        assert not re.search(r"(href|src)=\"(?!#)", base64.b64decode(drawing).decode())
+
+
+def test_page_is_the_same_bytes_twice(html, tmp_path):
+    page.write(tmp_path / "again.html", **example())
+    assert (tmp_path / "again.html").read_text() == html
+
+
+def test_every_model_and_group_is_shown(html):
+    text = " ".join(Outline(html).text)
+    for name in [*ORDER, "bird on moon", "mammal on water", "train@random_mask-2", "225def6"]:
+        assert name in text
+
+
+def test_unknown_is_a_word(html):
+    text = " ".join(Outline(html).text)
+    assert "unknown" in text
+    assert not re.search(r"\bnan\b|\bNone\b|\binf\b", text)
+
+
+def test_page_without_anything_measured_and_with_a_hostile_name(tmp_path):
+    nothing = {"rows": [], "claims": [], "groups": [], "gallery": [], "curves": [], "gate": None}
+    path = tmp_path / "report.html"
+    page.write(path, **(example() | nothing | {"title": "<script>alert(1)</script>"}))
+    text = path.read_text()
+    assert "<script>alert" not in text
+    assert "No champion yet" in " ".join(Outline(text).text)
+
+
+def test_verdict_names_the_check_that_settled_it():
+    gate = example()["gate"]
+    assert page.verdict(gate) == (
+        "The champion is erm: ersm stays a challenger (not enough evidence: worst-group accuracy, challenger minus"
+        " champion is 0.031 [-0.012, 0.071])."
+    )
+    passed = [reason | {"passed": True} for reason in gate.decisions[0]["reasons"]]
+    promoted = page.Gate("ersm", [gate.decisions[0] | {"verdict": "promote", "reasons": passed}])
+    assert page.verdict(promoted).startswith("The champion is ersm: ersm was promoted (worst-group accuracy")
+    assert page.verdict(page.Gate("erm", [])) == "The champion is erm."
+
+
+def test_leaderboard_text_is_aligned():
+    printed = leaderboard.leaderboard_text(rows(), [*ORDER, "unmeasured"]).splitlines()
+    assert len({len(line) for line in printed}) == 1
+    assert printed[0].split() == ["model", "average", "worst", "group", "BG-Gap", "mask", "AUC"]
+    assert "0.721 [0.661, 0.781]" in printed[1]
+    assert printed[-1].split() == ["unmeasured"] + ["unknown"] * 4
+
+
+def test_leaderboard_markdown_and_records():
+    lines = leaderboard.leaderboard_markdown(rows(), ORDER).splitlines()
+    assert {line.count("|") for line in lines} == {6}
+    first = leaderboard.leaderboard_records(rows(), ORDER)[0]
+    assert first == {
+        "model": "erm",
+        "average": "0.892 [0.862, 0.922]",
+        "worst group": "0.721 [0.661, 0.781]",
+        "BG-Gap": "0.151 [0.121, 0.181]",
+        "mask AUC": "0.500 [0.490, 0.510]",
+    }
+
+
+def test_rows_read_back_from_json_print_the_same(tmp_path):
+    store.write_json(tmp_path / "leaderboard.json", rows())
+    assert "NaN" not in (tmp_path / "leaderboard.json").read_text()
+    back = json.loads((tmp_path / "leaderboard.json").read_text())
+    assert leaderboard.find(back, "erm", "mask_iou_top_area")["mean"] is None
+    assert leaderboard.leaderboard_text(back, ORDER) == leaderboard.leaderboard_text(rows(), ORDER)
+    again = plots.drawings(back, ORDER, [])
+    assert [drawing.svg for drawing in again] == [drawing.svg for drawing in plots.drawings(rows(), ORDER, [])]
+
+
+def test_validation_rows_stay_out_of_the_leaderboard():
+    assert leaderboard.find([row("erm", "average", 0.9, part="val")], "erm", "average") is None
+
+
+@pytest.mark.parametrize(
+    ("mean", "low", "high", "threshold", "expected"),
+    [
+        (0.18, 0.12, 0.24, 0.1, "supported"),
+        (0.06, 0.02, 0.12, 0.1, "partly"),
+        (0.12, -0.01, 0.25, 0.1, "inconclusive"),
+        (-0.05, -0.09, -0.01, 0.1, "refuted"),
+        (0.02, 0.0, 0.04, 0.0, "inconclusive"),  # the end of the interval touches zero
+        (-0.004, -0.009, 0.001, -0.01, "supported"),  # at most a point is lost
+        (-0.004, -0.02, 0.01, -0.01, "inconclusive"),
+        (-0.03, -0.05, -0.02, -0.01, "refuted"),
+        (UNKNOWN, UNKNOWN, UNKNOWN, 0.0, "inconclusive"),
+    ],
+)
+def test_verdicts(mean, low, high, threshold, expected):
+    assert claims.verdict(SimpleNamespace(mean=mean, low=low, high=high), threshold) == expected
+
+
+def test_only_what_was_measured_is_judged():
+    everything = {side for claim in claims.CLAIMS for side in (claim.plus, claim.minus) if side}
+    assert claims.applicable(everything) == list(claims.CLAIMS)
+    without = [claim.claim for claim in claims.applicable(everything - {("random_mask", "token_auc")})]
+    assert len(without) == len(claims.CLAIMS) - 1
+    assert claims.applicable([]) == []
+
+
+def test_labels_do_not_overlap():
+    labels = plots.spread([0.90, 0.91, 0.70, 0.905], gap=0.05)
+    assert np.diff(np.sort(labels)).min() > 0.05 - 1e-12
+    assert labels[2] == 0.70  # nobody near: it stays
+    assert labels[[0, 3, 1]] == pytest.approx([0.855, 0.905, 0.955])  # in their order, around their mean
+
+
+def test_plots_say_their_numbers_and_warn_of_nothing():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = {drawing.name: drawing for drawing in plots.drawings(rows(), ORDER, example()["curves"])}
+    assert list(drawn) == ["average-worst", "variants", "masks", "deletion", "training"]
+    assert "erm: average 0.892 [0.862, 0.922], worst group 0.721 [0.661, 0.781]" in drawn["average-worst"].alt
+    for model in ORDER:
+        assert all(f">{model}<" in drawing.svg for drawing in drawn.values())
+
+
+def test_interval_that_is_unknown_is_drawn_without_bars():
+    bare = [row("erm", metric, 0.8, low=None, high=None) for metric in ("average", "worst_group")]
+    (drawing,) = plots.drawings(bare, ["erm"], [])
+    assert "0.800 [unknown]" in drawing.alt
+
+
+def test_dimming_follows_the_tokens():
+    image = np.full((4, 4, 3), 200, np.uint8)
+    bright = dimmed(image, np.array([[0.2, 0.1], [0.0, 0.2]]))[..., 0]
+    assert bright[:2, :2].tolist() == [[200, 200]] * 2
+    assert bright[0, 2] == round(200 * (0.12 + 0.88 / 2))
+    assert bright[2, 0] == 24
+    assert (dimmed(image, np.full((2, 2), 0.3)) == image).all()
+    assert (dimmed(image, np.zeros((2, 2))) == 24).all()
