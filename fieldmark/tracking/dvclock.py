@@ -1,0 +1,92 @@
+"""What ``dvc.lock`` (schema 2.0) knows: which content each stage read and wrote."""
+
+import hashlib
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from fieldmark.core.errors import FieldmarkError
+
+Entry = dict[str, Any]  # one stage: cmd, deps, params, outs
+IGNORED = ("__pycache__", ".pyc")  # as in .dvcignore
+
+
+def read(root: Path) -> dict[str, Entry]:
+    """Return the stages of ``dvc.lock`` by address, such as ``train@erm-0``.
+
+    Raises:
+        FieldmarkError: there is no such file, or not of schema 2.0.
+    """
+    path = root / "dvc.lock"
+    if not path.exists():
+        raise FieldmarkError(
+            f"{path} does not exist, so nothing is known about where results come from: run dvc repro."
+        )
+    lock = yaml.safe_load(path.read_text()) or {}
+    if lock.get("schema") != "2.0":
+        raise FieldmarkError(f"{path} has schema {lock.get('schema')!r}, expected '2.0': run dvc repro with DVC 3.")
+    return dict(lock.get("stages", {}))
+
+
+def ancestors(stages: dict[str, Entry], cell: str) -> list[str]:
+    """Return ``cell`` and every stage it builds on, sorted: a stage builds on those that write what it reads.
+
+    >>> stages = {"b": {"deps": [{"path": "x/part"}]}, "a": {"outs": [{"path": "x"}]}, "c": {"outs": [{"path": "y"}]}}
+    >>> ancestors(stages, "b")
+    ['a', 'b']
+
+    Raises:
+        FieldmarkError: ``dvc.lock`` does not know the cell.
+    """
+    if cell not in stages:
+        raise FieldmarkError(
+            f"dvc.lock does not know '{cell}' (it knows {', '.join(sorted(stages))}): run dvc repro {cell}."
+        )
+    found, waiting = set[str](), [cell]
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        for dep in stages[name].get("deps", []):
+            waiting += [other for other in producers(stages, dep["path"]) if other not in found]
+    return sorted(found)
+
+
+def producers(stages: dict[str, Entry], path: str) -> list[str]:
+    """Return the stages with an output at, above or below ``path``."""
+    return [name for name, entry in stages.items() if any(_meet(path, out["path"]) for out in entry.get("outs", []))]
+
+
+def contents(stages: dict[str, Entry], names: list[str]) -> dict[str, str]:
+    """Return the DVC hash of every path these stages read or wrote.
+
+    Raises:
+        FieldmarkError: a hash is missing, or two stages saw different content at one path.
+    """
+    hashes: dict[str, str] = {}
+    for name in names:
+        for item in [*stages[name].get("deps", []), *stages[name].get("outs", [])]:
+            path, md5 = item["path"], item.get("md5")
+            if not md5:
+                raise FieldmarkError(f"dvc.lock has no hash for {path} of '{name}': run dvc repro {name}.")
+            if hashes.setdefault(path, md5) != md5:
+                raise FieldmarkError(f"the stages up to '{name}' saw different content in {path}: run dvc repro.")
+    return hashes
+
+
+def content_hash(path: Path) -> str:
+    """Return what DVC 3 calls a file or folder: its md5, for a folder the md5 of its listing and ``.dir``."""
+    if path.is_file():
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "md5").hexdigest()
+    files = sorted(p.relative_to(path) for p in path.rglob("*") if p.is_file() and not str(p).endswith(IGNORED))
+    kept = [p for p in files if not set(p.parts) & set(IGNORED)]
+    listing = [{"md5": content_hash(path / p), "relpath": p.as_posix()} for p in kept]
+    text = json.dumps(sorted(listing, key=lambda row: row["relpath"]), sort_keys=True)
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def _meet(one: str, other: str) -> bool:
+    a, b = PurePosixPath(one), PurePosixPath(other)
+    return a == b or a in b.parents or b in a.parents

@@ -1,0 +1,86 @@
+"""The ledger of the gate: one JSON object a line, each with the sha256 of the line before; appended, never rewritten.
+
+MLflow keeps no history of aliases (mlflow#2169); here it is, and an edit of any line breaks the chain.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fieldmark.core.errors import FieldmarkError
+from fieldmark.core.store import canonical, fingerprint
+
+BEGINNING = "0" * 64
+
+
+def append(path: Path, decision: dict[str, Any]) -> bool:
+    """Write ``decision`` at the end, synced to the disk; return False if the ledger already holds the very same one.
+
+    Args:
+        path: the ledger; made when missing.
+        decision: verdict, reasons, versions (challenger and the champion it was judged against), lineage fingerprint.
+
+    Raises:
+        FieldmarkError: the chain is broken; nothing is written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = fingerprint(decision)
+    with path.open("a+b") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        known = read(path)
+        if any(line["fingerprint"] == name for line in known):
+            return False
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        line = {**decision, "fingerprint": name, "time": now, "previous": _last_hash(path)}
+        stream.write(canonical(line).encode() + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    return True
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Return all decisions, oldest first; no file is no decision.
+
+    Raises:
+        FieldmarkError: the chain is broken.
+    """
+    problems = verify(path)
+    if problems:
+        raise FieldmarkError(
+            f"{path}: {problems[0]}; the ledger is evidence, so restore it from a copy instead of mending it."
+        )
+    return [json.loads(line) for line in _lines(path)]
+
+
+def verify(path: Path) -> list[str]:
+    """Return what is wrong with the chain, a sentence for each line; empty if whole."""
+    problems: list[str] = []
+    previous = BEGINNING
+    for number, line in enumerate(_lines(path), 1):
+        try:
+            entry = json.loads(line)
+            said = entry["previous"]
+        except (json.JSONDecodeError, KeyError, TypeError):
+            return [*problems, f"line {number} is not a whole decision"]
+        told = {key: value for key, value in entry.items() if key not in ("fingerprint", "time", "previous")}
+        if said != previous:
+            problems.append(f"line {number} does not follow line {number - 1}: one of the two was changed or taken out")
+        if fingerprint(told) != entry.get("fingerprint"):
+            problems.append(f"line {number} was changed after it was written")
+        previous = hashlib.sha256(line).hexdigest()
+    return problems
+
+
+def _lines(path: Path) -> list[bytes]:
+    """Return the lines without their ends; what follows the last end is a line torn by a crash."""
+    *whole, torn = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    return [*whole, torn + b"(torn)"] if torn else whole
+
+
+def _last_hash(path: Path) -> str:
+    lines = _lines(path)
+    return hashlib.sha256(lines[-1]).hexdigest() if lines else BEGINNING
