@@ -184,7 +184,7 @@ def test_verdict_names_the_check_that_settled_it():
     gate = example()["gate"]
     assert page.verdict(gate) == (
         "The champion is erm: ersm stays a challenger (not enough evidence: worst-group accuracy, challenger minus"
-        " champion is 0.031 [-0.012, 0.071])."
+        " champion: 0.031 [-0.012, 0.071])."
     )
     passed = [reason | {"passed": True} for reason in gate.decisions[0]["reasons"]]
     promoted = page.Gate("ersm", [gate.decisions[0] | {"verdict": "promote", "reasons": passed}])

@@ -88,7 +88,7 @@ def _judged(decision: Mapping[str, Any]) -> str:
     """Say what became of one challenger, and the check that settled it: the last one passed, or all that failed."""
     reasons = decision["reasons"]
     failed = [reason for reason in reasons if not reason["passed"]]
-    settled = ", ".join(f"{reason['check']} is {found(reason['found'])}" for reason in failed or reasons[-1:])
+    settled = ", ".join(f"{reason['check']}: {found(reason['found'])}" for reason in failed or reasons[-1:])
     outcome = {"promote": "was promoted", "keep": "was turned down"}.get(decision["verdict"], "stays a challenger")
     why = f"{decision['verdict']}: " if outcome == "stays a challenger" else ""
     return f"{decision['challenger']} {outcome} ({why}{settled})"
@@ -108,12 +108,13 @@ def _measure(rows: Sequence[Row], order: Sequence[str], metric: str, meanings: M
     cells = {model: leaderboard.find(rows, model, metric) for model in order}
     known = [row for row in cells.values() if row and leaderboard.figure(row["mean"]) != "unknown"]
     higher = next(row for row in rows if row["metric"] == metric)["higher_is_better"]
-    best = (max if higher else min)((row["mean"] for row in known), default=None)
+    chances = {leaderboard.figure(row["chance"]) for row in cells.values() if row}
     return {
         "metric": metric,
         "meaning": meanings.get(metric, ""),
         "higher": higher,
-        "best": best,
+        "best": (max if higher else min)((row["mean"] for row in known), default=None),
+        "chance": chances.pop() if len(chances) == 1 else "differs",  # the model's own random ranking, in deletion
         "cells": cells,
         "examples": max((row["n"] for row in known), default=0),
     }

@@ -124,7 +124,7 @@ def dots(
         figure.legend(loc="outside upper left", ncols=3, frameon=False)
 
     said = (f"{line}, {column}: {interval(row)}" for line, cells in lines.items() for column, row in cells.items())
-    return Drawing(name, heading, caption, "; ".join(said), svg(5.4, 1.2 + 0.17 * len(lines) * (len(series) + 1), draw))
+    return Drawing(name, heading, caption, "; ".join(said), svg(5.4, 1.1 + 0.11 * len(lines) * (len(series) + 1), draw))
 
 
 def training(curves: Sequence[Curve], order: Sequence[str]) -> Drawing | None:

@@ -5,8 +5,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
   headings.forEach((heading, column) => {
     const button = document.createElement("button");
     button.type = "button";
-    button.append(...heading.childNodes);
-    heading.append(button);
+    button.append(heading.firstChild);  // the name; what stands below it isn't part of the button
+    heading.prepend(button);
     button.addEventListener("click", () => {
       const down = heading.getAttribute("aria-sort") !== "descending";
       headings.forEach((other) => other.removeAttribute("aria-sort"));
