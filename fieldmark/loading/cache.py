@@ -65,6 +65,8 @@ def _write(folder: Path, recipes_U: pd.DataFrame, sources: Sources, size: int, w
     with tqdm(total=len(near), desc=desc, unit="image") as bar:
         for done in _mapped(paint, chunks, sources, workers):
             bar.update(done)
+    for pixels in open_pixels(folder, "r+"):
+        pixels.flush()  # to the disk, before the folder gets its name
 
 
 def _mapped(paint: Callable[..., int], chunks: Sequence[pd.DataFrame], sources: Sources, workers: int) -> Iterator[int]:
@@ -101,8 +103,6 @@ def _paint(chunk: pd.DataFrame, *, folder: Path, size: int, sources: Sources | N
     images_UHW3, masks_UHW = open_pixels(folder, "r+")
     for row, recipe in zip(chunk["row"], chunk.itertuples(index=False), strict=True):
         images_UHW3[row], masks_UHW[row] = render(recipe, sources or _worker_sources[0], size)
-    images_UHW3.flush()  # to the disk, before the folder gets its name
-    masks_UHW.flush()
     return len(chunk)
 
 
