@@ -18,7 +18,7 @@ BACKBONE = Backbone(torch.nn.Identity(), 6, 1, (0.0,) * 3, (1.0,) * 3, "")
 
 
 def gate(**options: object) -> energy.EnergyMask:
-    built = ersm.build(BACKBONE, 3, **{**ersm.RELEASED, **options})  # type: ignore[arg-type]
+    built = ersm.build(BACKBONE, 3, **{**ersm.RELEASED, **options})
     assert isinstance(built, ersm.Ersm)
     return built.gate
 
@@ -97,7 +97,7 @@ def test_pairwise_energy_sums_the_cosines_of_touching_tokens() -> None:
     unit_BND = energy.unit_tokens(x_BCHW, 1)
     price_N = energy.feature_energy(torch.bmm(unit_BND, unit_BND.mT), neighbours(3, 3))[0]
     for token, others in touching.items():
-        expected = F.softplus(sum(cell[token] @ cell[other] for other in others))  # type: ignore[arg-type]
+        expected = F.softplus(sum(cell[token] @ cell[other] for other in others))
         torch.testing.assert_close(price_N[token], expected, rtol=1e-4, atol=1e-5)
 
 

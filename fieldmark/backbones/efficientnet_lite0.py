@@ -46,8 +46,9 @@ class Lite0(nn.Module):
         super().__init__()
         from efficientnet_lite_pytorch import EfficientNet  # from_name neither prints nor downloads
 
-        network = EfficientNet.from_name("efficientnet-lite0")
-        network.load_state_dict(state)
+        with torch.device("meta"):  # draws no random weights, which would be overwritten at once
+            network = EfficientNet.from_name("efficientnet-lite0")
+        network.load_state_dict(state, assign=True)
         network._fc = network._dropout = network._avg_pooling = None
         self.network: Any = _folded(network.eval()) if fold else network
 

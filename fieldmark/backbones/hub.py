@@ -56,9 +56,12 @@ def _pretrained(name: str) -> tuple[nn.Module, dict[str, Any]]:
     """Return the network and how its pixels are normalised."""
     import transformers
 
-    auto: Any = transformers.AutoBackbone  # it has no types
+    auto: Any = transformers.AutoBackbone  # it has no types; its from_pretrained takes no folder (transformers 5.23)
     try:
-        network = auto.from_pretrained(name, use_safetensors=True)
+        config = transformers.AutoConfig.from_pretrained(name)
+        with torch.device("meta"):
+            architecture = type(auto.from_config(config))
+        network = architecture.from_pretrained(name, use_safetensors=True)
         pixels, _ = transformers.image_processing_base.ImageProcessingMixin.get_image_processor_dict(name)
     except (OSError, ValueError) as error:  # no network, no such model, no safetensors; or not a backbone
         raise FieldmarkError(
