@@ -146,7 +146,7 @@ def test_the_size_of_one_part_changes_no_other():
         ),
         ({"shares": (0.5, 0.5, 0.5)}, "add up to 1"),
         ({"bands": (1.0, 0.0, 0.0)}, "three shares above 0"),
-        ({"crop": (0.9, 0.5)}, "least and the greatest"),
+        ({"crop": (0.9, 0.5)}, "least and greatest"),
         ({"scale": (0.5, 0.9)}, "leaves the frame"),
         ({"crop": (0.001, 0.001)}, "too small"),
     ],

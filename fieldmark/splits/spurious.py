@@ -30,7 +30,6 @@ _PLAIN: dict[str, Any] = {
 
 Cells = dict[tuple[str, str], int]  # (label, background) -> examples
 Names = npt.NDArray[np.str_]
-Numbers = npt.NDArray[np.float64]
 
 
 def assign(
@@ -82,7 +81,7 @@ def assign(
             cells = _biased(size, pairs, backgrounds, correlation)
         drawn = _cast(cells, {label: dealt[side] for label, dealt in files.items()}, scenes, rng)
         drawn = drawn.assign(part=part, example_id=[f"{part}-{row:05d}" for row in range(size)])
-        drawn = drawn.assign(**_crops(scenes.loc[drawn["bg_source"]], edges[side : side + 2], crop, rng))
+        drawn = drawn.assign(**_crops(scenes.loc[drawn["bg_source"]], edges[side : side + 2].tolist(), crop, rng))
         parts.append(drawn.assign(**_poses(size, scale, angle, rng)))
     return conform(pd.concat(parts).assign(**_PLAIN), RECIPE)
 
@@ -95,13 +94,9 @@ def _demand_options(
             raise FieldmarkError(f"split.options.{name} is {list(parts)}: give three shares above 0 that add up to 1.")
     for name, ends in {"crop": crop, "scale": scale}.items():
         if len(ends) != 2 or not 0 < ends[0] <= ends[1] <= 1:
-            raise FieldmarkError(
-                f"split.options.{name} is {list(ends)}: give the least and the greatest share, in (0, 1]."
-            )
+            raise FieldmarkError(f"split.options.{name} is {list(ends)}: give the least and greatest share, in (0, 1].")
     if not 0 <= angle <= 45 or scale[1] * _reach(angle) > 1:
-        raise FieldmarkError(
-            f"an object of scale {scale[1]} turned by {angle} degrees leaves the frame: lower one of them."
-        )
+        raise FieldmarkError(f"an object of scale {scale[1]} turned by {angle} degrees leaves the frame: lower either.")
 
 
 def _demand_sources(index: pd.DataFrame, pairs: Mapping[str, str], backgrounds: list[str]) -> None:
@@ -127,8 +122,7 @@ def _dealt(index: pd.DataFrame, label: str, shares: Sequence[float], seed: int) 
         raise FieldmarkError(
             f"label '{label}' has {len(files)} cut-outs, too few for three parts with shares {list(shares)}: add some."
         )
-    shuffled = np.random.default_rng([seed, len(PARTS)]).permutation(files)
-    return np.split(shuffled, ends[:-1])
+    return np.split(np.random.default_rng([seed, len(PARTS)]).permutation(files), ends[:-1])
 
 
 def _balanced(part: str, size: int, labels: list[str], backgrounds: list[str]) -> Cells:
@@ -174,7 +168,7 @@ def _equally(names: Names, count: int, rng: np.random.Generator) -> Names:
     return rng.permutation(np.resize(rng.permutation(names), count))
 
 
-def _crops(shown: pd.DataFrame, band: Numbers, crop: Sequence[float], rng: np.random.Generator) -> dict[str, Any]:
+def _crops(shown: pd.DataFrame, band: list[float], crop: Sequence[float], rng: np.random.Generator) -> dict[str, Any]:
     """Draw a square inside the band (from, to: shares of the width) of each row's scene."""
     width, height = shown["width"].to_numpy(), shown["height"].to_numpy()
     left, right = np.round(band[0] * width).astype(int), np.round(band[1] * width).astype(int)
@@ -193,8 +187,8 @@ def _poses(count: int, scale: Sequence[float], angle: float, rng: np.random.Gene
     drawn, turn = rng.uniform(scale[0], scale[1], count), rng.uniform(-angle, angle, count)
     half = drawn * _reach(turn) / 2
     x, y = rng.uniform(half, 1 - half), rng.uniform(half, 1 - half)
-    geometry = {"fg_x": x, "fg_y": y, "fg_scale": drawn, "fg_angle": turn}
-    return {**geometry, "fg_flip": rng.random(count) < 0.5, "seed": rng.integers(2**31, size=count)}
+    mirrored, seed = rng.random(count) < 0.5, rng.integers(2**31, size=count)
+    return {"fg_x": x, "fg_y": y, "fg_scale": drawn, "fg_angle": turn, "fg_flip": mirrored, "seed": seed}
 
 
 def _reach(angle: Any) -> Any:
