@@ -24,6 +24,7 @@ from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.store import read_json
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor, nn
 
 LOADER = "fieldmark.serve:Classifier.load"  # how a registered model finds its way back here
@@ -129,3 +130,27 @@ def frame(image_HW3: Pixels, size: int) -> Pixels:
             f"an image must be (H, W, 3) of uint8, this is {image_HW3.shape} of {image_HW3.dtype}: convert it to RGB."
         )
     return resize(centred_square(image_HW3), size)
+
+
+def read_image(path: Path) -> Pixels:
+    """Read a picture file as (H, W, 3).
+
+    Raises:
+        FieldmarkError: no such file, or not a picture.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (UnidentifiedImageError, OSError) as error:
+        raise FieldmarkError(f"{path} can't be read as a picture ({error}): give a PNG or JPEG file.") from error
+
+
+def overlay(image_HW3: Pixels, mask_hw: npt.NDArray[np.float32], size: int = 320) -> Image:
+    """Return the framed image, darkened where the model gave a token less weight."""
+    from PIL import Image
+
+    weight = Image.fromarray((mask_hw * 255).round().astype(np.uint8)).resize((size, size), Image.Resampling.NEAREST)
+    seen = Image.fromarray(frame(image_HW3, size))
+    return Image.composite(seen, seen.point(lambda value: value // 4), weight)

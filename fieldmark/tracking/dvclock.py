@@ -10,7 +10,6 @@ import yaml
 from fieldmark.core.errors import FieldmarkError
 
 Entry = dict[str, Any]  # one stage: cmd, deps, params, outs
-IGNORED = ("__pycache__", ".pyc")  # as in .dvcignore
 
 
 def read(root: Path) -> dict[str, Entry]:
@@ -80,11 +79,16 @@ def content_hash(path: Path) -> str:
     if path.is_file():
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "md5").hexdigest()
-    files = sorted(p.relative_to(path) for p in path.rglob("*") if p.is_file() and not str(p).endswith(IGNORED))
-    kept = [p for p in files if not set(p.parts) & set(IGNORED)]
-    listing = [{"md5": content_hash(path / p), "relpath": p.as_posix()} for p in kept]
-    text = json.dumps(sorted(listing, key=lambda row: row["relpath"]), sort_keys=True)
+    text = json.dumps([{"md5": md5, "relpath": name} for name, md5 in sorted(files(path).items())], sort_keys=True)
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Return the md5 of each file in a folder by its path there; byte code does not count, as in ``.dvcignore``."""
+    found = (file for file in folder.rglob("*") if file.is_file() and file.suffix != ".pyc")
+    return {
+        file.relative_to(folder).as_posix(): content_hash(file) for file in found if "__pycache__" not in file.parts
+    }
 
 
 def _meet(one: str, other: str) -> bool:

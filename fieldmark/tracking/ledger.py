@@ -7,35 +7,50 @@ import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.store import canonical, fingerprint
+from fieldmark.tracking.gate import Decision
 
 BEGINNING = "0" * 64
 
 
-def append(path: Path, decision: dict[str, Any]) -> bool:
-    """Write ``decision`` at the end, synced to the disk; return False if the ledger already holds the very same one.
+def append(
+    path: Path, decision: Decision, *, model: str, challenger: str, champion: str | None, lineage: Mapping[str, str]
+) -> bool:
+    """Write a decision at the end, synced to the disk; return False if the ledger already holds the very same one.
 
     Args:
         path: the ledger; made when missing.
-        decision: verdict, reasons, versions (challenger and the champion it was judged against), lineage fingerprint.
+        decision: what the gate said.
+        model: name of the registered model.
+        challenger: version that was judged.
+        champion: version it was judged against; None before the first.
+        lineage: fingerprint of what each version was made from.
 
     Raises:
         FieldmarkError: the chain is broken; nothing is written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    name = fingerprint(decision)
+    entry = {
+        **decision._asdict(),
+        "model": model,
+        "challenger": challenger,
+        "champion": champion,
+        "lineage": dict(lineage),
+    }
+    name = fingerprint(entry)
     with path.open("a+b") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         known = read(path)
         if any(line["fingerprint"] == name for line in known):
             return False
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        line = {**decision, "fingerprint": name, "time": now, "previous": _last_hash(path)}
+        line = {**entry, "fingerprint": name, "time": now, "previous": _last_hash(path)}
         stream.write(canonical(line).encode() + b"\n")
         stream.flush()
         os.fsync(stream.fileno())

@@ -60,6 +60,11 @@ def manifest(root: Path, cell: str, *, index: Path) -> dict[str, Any]:
     stages = dvclock.read(root)
     names = dvclock.ancestors(stages, cell)
     hashes = dvclock.contents(stages, names)
+    orphans = [path for path in hashes if path.startswith("data/") and not dvclock.producers(stages, path)]
+    if orphans:
+        raise FieldmarkError(
+            f"lineage is incomplete: dvc.lock does not say what made {', '.join(orphans)}; run dvc repro."
+        )
     outputs = [out["path"] for out in stages[cell].get("outs", [])]
     for path in outputs:
         _demand_unchanged(root / path, path, hashes[path])

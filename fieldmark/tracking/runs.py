@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fieldmark.tracking.database import locked
 from fieldmark.tracking.record import Dataset, Run
-from fieldmark.tracking.store import Store, connect, locked
+from fieldmark.tracking.store import Store, connect
 
 PARENT = "mlflow.parentRunId"
 

@@ -1,0 +1,145 @@
+"""The command `fieldmark`: ask a model where it comes from, why it is the champion, and what it sees."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from fieldmark.core import layout
+from fieldmark.core.errors import FieldmarkError, exit_on_mistake
+from fieldmark.core.params import load
+
+DEFAULT = "models:/fieldmark@champion"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; a mistake is one sentence and exit code 1."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], None] = options.command
+    exit_on_mistake(lambda: command(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fieldmark", description="Ask a trained model for its origin, its reasons and its view."
+    )
+    parser.add_argument("--root", type=Path, default=Path(), help="folder of the project (default: this one)")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(command=command)
+        return sub
+
+    one = add("trace", trace, "Follow a model, or a trained cell, down to the sha256 of every source image.")
+    one.add_argument(
+        "what", metavar="MODEL_URI|CELL", nargs="?", default=DEFAULT, help=f"{DEFAULT} (default), or ersm-0"
+    )
+    one.add_argument("--all", action="store_true", help="name every source image, not the first few")
+    one.add_argument("--json", action="store_true", help="the whole trace as JSON")
+    one = add("why", why, "Tell on one screen what a model is, its numbers beside the others' and what the gate said.")
+    one.add_argument("model", metavar="MODEL_URI", nargs="?", default=DEFAULT, help=f"default: {DEFAULT}")
+    add("verify", verify, "Hash results, sources, the champion and the ledger again; exit code 1 if anything differs.")
+    one = add("predict", predict, "Classify images and show where the model looked.")
+    one.add_argument("images", metavar="IMAGE", nargs="+", type=Path)
+    one.add_argument("--model", metavar="MODEL_URI", default=DEFAULT, help=f"default: {DEFAULT}")
+    one.add_argument("--out", metavar="FOLDER", type=Path, help="write a PNG of each image with its mask here")
+    add("doctor", doctor, "Look at this machine and this project, and say what to do.")
+    one = add("ui", ui, "Open MLflow's pages on this machine only.")
+    one.add_argument("--port", type=int, default=5000)
+    return parser
+
+
+def trace(options: argparse.Namespace) -> None:
+    """Print where a model or cell comes from."""
+    from fieldmark.tracking import trace as tracing
+    from fieldmark.tracking.store import connect
+
+    if options.what.startswith("models:"):
+        with connect(options.root) as store:
+            found = tracing.trace_model(store, options.what)
+    else:
+        cell = options.what if "@" in options.what else f"train@{options.what}"
+        root = options.root.resolve()
+        found = tracing.trace_cell(root, cell, layout.index(root, load(root / "params.yaml")))
+    print(json.dumps(found._asdict(), indent=2) if options.json else tracing.tree(found, everything=options.all))
+
+
+def why(options: argparse.Namespace) -> None:
+    """Print a model's story."""
+    from fieldmark.tracking import ledger
+    from fieldmark.tracking import trace as tracing
+    from fieldmark.tracking import why as story
+    from fieldmark.tracking.store import connect
+
+    with connect(options.root) as store:
+        version, card = tracing.card(store, options.model)
+    print(story.render(version, card, ledger.read(layout.ledger(options.root))))
+
+
+def verify(options: argparse.Namespace) -> None:
+    """Hash everything again."""
+    from fieldmark.tracking import registry, verify
+    from fieldmark.tracking import trace as tracing
+    from fieldmark.tracking.store import connect
+
+    root = options.root.resolve()
+    params = load(root / "params.yaml")
+    problems = [
+        *verify.outputs(root),
+        *verify.sources(layout.index(root, params)),
+        *verify.decisions(layout.ledger(root)),
+    ]
+    with connect(root) as store:
+        champion = registry.champion(store, params.register_.name)
+        if champion:
+            problems += tracing.weights_problems(store, f"models:/{champion.name}/{champion.version}")
+    if problems:
+        raise FieldmarkError("\n  ".join([f"{len(problems)} things are not what was written down:", *problems]))
+    print(
+        f"all is as written down: outputs, sources, ledger{', champion' if champion else ' (there is no champion yet)'}"
+    )
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Print class, probability and mask area of each image."""
+    from fieldmark.serve import overlay, read_image
+    from fieldmark.tracking import model
+    from fieldmark.tracking.store import connect
+
+    images = [read_image(path) for path in options.images]
+    with connect(options.root) as store:
+        classifier = model.load(store, options.model)
+        answers = [classifier.predict(image[None]) for image in images]
+    for path, image, answer in zip(options.images, images, answers, strict=True):
+        label, probability, mask_hw = answer["label"][0], answer["probabilities"].max(), answer["mask"][0]
+        print(f"{path}  {label}  probability {probability:.3f}  mask area {mask_hw.mean():.3f}")
+        if options.out:
+            options.out.mkdir(parents=True, exist_ok=True)
+            overlay(image, mask_hw).save(options.out / f"{path.stem}.png")
+
+
+def doctor(options: argparse.Namespace) -> None:
+    """Print what is good and what needs care."""
+    from fieldmark import doctor
+
+    print(doctor.render(list(doctor.examine(options.root))))
+
+
+def ui(options: argparse.Namespace) -> None:
+    """Become MLflow's server, bound to this machine."""
+    from fieldmark.tracking.database import prepare
+
+    uri = prepare(options.root)
+    if uri.startswith("http"):
+        print(f"open {uri}: MLFLOW_TRACKING_URI names a server that runs already")
+        return
+    print(f"open http://127.0.0.1:{options.port} (Ctrl-C ends it)", flush=True)
+    server = ["-m", "mlflow", "server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(options.port)]
+    os.execv(sys.executable, [sys.executable, *server])
+
+
+if __name__ == "__main__":
+    main()
