@@ -12,7 +12,7 @@ from fieldmark.core import store
 
 
 def write_docs(verdict: Verdict, folder: Path) -> None:
-    """Write ``folder/index.html``; equal verdicts give equal bytes."""
+    """Write ``folder/index.html``, headed by the folder's last two names; equal verdicts give equal bytes."""
     from jinja2 import Environment, StrictUndefined
 
     source = resources.files("fieldmark.checks").joinpath("page.html.j2").read_text()
@@ -21,4 +21,4 @@ def write_docs(verdict: Verdict, folder: Path) -> None:
     )
     with store.atomic(folder) as temporary:
         temporary.mkdir()
-        (temporary / "index.html").write_text(page.render(title=folder.name, verdict=verdict))
+        (temporary / "index.html").write_text(page.render(title=f"{folder.parent.name}/{folder.name}", verdict=verdict))

@@ -52,6 +52,6 @@ def _rules(classes: Sequence[str], backgrounds: Sequence[str]) -> list[Rule]:
 def _statistics(table: pd.DataFrame) -> dict[str, dict[str, int]]:
     """Count the sources by what they are; "" stands for none."""
     return {
-        column: {str(value): int(count) for value, count in table[column].value_counts().items()}
+        column: {str(value): int(count) for value, count in table[column].value_counts().sort_index().items()}
         for column in ("role", "label", "background", "licence")
     }

@@ -67,9 +67,8 @@ def _examples(recipes: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame:
     found = {which: index.set_index("source_id").reindex(recipes[f"{which}_source"]) for which in ("fg", "bg")}
     width, height = found["bg"]["width"].to_numpy(), found["bg"]["height"].to_numpy()
     x, y, side = (recipes[f"crop_{name}"] for name in ("x", "y", "side"))
-    leaves = (
-        (x < 0) | (y < 0) | (side < 1) | (x + side > width) | (y + side > height)
-    )  # false where the scene is unknown
+    # An unknown scene has no size to leave: comparisons with NaN are false, and the fault is reported as "unknown".
+    leaves = (x < 0) | (y < 0) | (side < 1) | (x + side > width) | (y + side > height)
     return recipes.assign(
         sources=_source_fault(recipes, found["fg"], found["bg"]),
         crop_inside=~leaves,
