@@ -41,7 +41,7 @@ def evaluated(root: Path, model: str, seed: int) -> Path:
 
 
 def explained(root: Path, model: str, seed: int) -> Path:
-    """Mask measures of one cell (.json); observations (.parquet) and masks (.masks.npz) lie beside it."""
+    """Mask measures of one cell (.json); observations (.parquet) and masks (.masks.npy) lie beside it."""
     return root / "data" / "explained" / f"{model}-{seed}.json"
 
 

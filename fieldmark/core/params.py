@@ -59,8 +59,9 @@ class Train(_Section):
 class Evaluate(_Section):
     """Robustness tests and the variants of the test part they look at."""
 
-    tests: dict[str, Options]
-    variants: list[str]
+    tests: dict[str, Options]  # run on the test part
+    validation: list[str]  # those of them that also run on validation, for the gate
+    variants: list[str]  # of the test part
 
 
 class Explain(_Section):

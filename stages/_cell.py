@@ -1,0 +1,131 @@
+"""What the stages of a cell share: how its model sees recipes, and the trained model opened again."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from fieldmark.core import layout, plugins, store
+from fieldmark.core.contracts import Backbone, Batch
+from fieldmark.core.params import Params
+from fieldmark.loading.batches import PixelBatches, normalise, tokens
+from fieldmark.loading.cache import Renders, rendered
+from fieldmark.loading.keys import keys, render_keys
+from fieldmark.loading.sources import Sources
+from fieldmark.training import features, heads
+from fieldmark.training.checkpoint import read_weights
+from fieldmark.variants import masked
+
+Batches = Iterable[tuple[Batch, Tensor, Tensor]]
+
+
+class View:
+    """How one model sees the recipes of one seed: as stored features, or as rendered pixels."""
+
+    def __init__(self, params: Params, root: Path, model: str, seed: int) -> None:
+        torch.set_num_threads(params.threads)
+        self.plugin = plugins.find("models", model)
+        self.recipes = store.read_table(layout.split(root, params, seed))
+        self.classes = sorted(params.split.pairs)
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._params, self._root, self._options, self._seed = params, root, params.models[model], seed
+        self._index = store.read_table(layout.index(root, params))
+        self._features = features.load(layout.embedded(root, params, seed))
+        self._groups = sorted(self.recipes["group"].unique())
+        self._backbone = self._through()
+
+    def build(self) -> nn.Module:
+        """Return the model, untrained."""
+        built: nn.Module = self.plugin.build(self._backbone, len(self.classes), **self._options)
+        return built
+
+    def part(self, name: str) -> pd.DataFrame:
+        """Return the recipes of a part."""
+        return self.recipes[self.recipes["part"] == name].reset_index(drop=True)
+
+    def config(self) -> dict[str, Any]:
+        """Return all that is needed to build the model again (``fieldmark.serve``)."""
+        model = self.plugin.__name__.rpartition(".")[2]
+        facts = {"classes": self.classes, "size": self._params.size, "seed": self._seed}
+        return {"model": model, "options": self._options, "backbone": self._features.facts, **facts}
+
+    def shuffled(self, recipes: pd.DataFrame) -> Callable[[int], Batches]:
+        """Return the batches of each epoch of training."""
+        batch, seed = self._params.train.batch, self._seed
+        if self.plugin.TRAINS_ON == "features":
+            return heads.shuffled(self._examples(recipes), batch=batch, seed=seed)
+        facts = {"mean": self._backbone.mean, "std": self._backbone.std, "stride": self._backbone.stride}
+        targets = (self._labels(recipes), self._group_numbers(recipes), keys(recipes["example_id"]))
+        workers = self._params.train.workers
+        return PixelBatches(
+            self._rendered(recipes), *targets, **facts, batch=batch, seed=seed, workers=workers, device=self.device
+        )
+
+    def in_order(self, recipes: pd.DataFrame) -> Batches:
+        """Return the examples as they stand, whatever their number."""
+        batch = self._params.embed.batch
+        if self.plugin.TRAINS_ON == "features":
+            return heads.in_order(self._examples(recipes), batch=batch)
+        return self._pixels(recipes, self._rendered(recipes), batch)
+
+    def object_masks(self, recipes: pd.DataFrame) -> npt.NDArray[np.bool_]:
+        """Return the pixel masks (N, H, W) of the visible objects."""
+        return self._features.masks(self._rows(recipes))
+
+    def _through(self) -> Backbone:
+        """Return the backbone to build on; a model on features gets what has been through it already."""
+        facts = self._features.facts
+        if self.plugin.TRAINS_ON == "pixels":
+            loaded: Backbone = plugins.find("backbones", facts["name"]).load(**facts["options"])
+            return loaded
+        sizes = facts["channels"], facts["stride"]
+        return Backbone(nn.Identity(), *sizes, tuple(facts["mean"]), tuple(facts["std"]), facts["fingerprint"])
+
+    def _seen(self, recipes: pd.DataFrame) -> pd.DataFrame:
+        return masked(recipes) if self.plugin.VIEW == "masked" else recipes
+
+    def _rows(self, recipes: pd.DataFrame) -> npt.NDArray[np.int64]:
+        return self._features.rows(render_keys(self._seen(recipes), self._index, self._params.size))
+
+    def _labels(self, recipes: pd.DataFrame) -> npt.NDArray[np.int64]:
+        return np.searchsorted(self.classes, recipes["label"].to_numpy(str)).astype(np.int64)
+
+    def _group_numbers(self, recipes: pd.DataFrame) -> npt.NDArray[np.int64]:
+        """Return each example's group in training; a variant may move an example to a group training never had."""
+        return pd.Categorical(recipes["group"], self._groups).codes.astype(np.int64)
+
+    def _examples(self, recipes: pd.DataFrame) -> heads.Examples:
+        rows = self._rows(recipes)
+        objects = tokens(np.uint8(255) * self._features.masks(rows), self._backbone.stride)
+        labels, groups = self._labels(recipes), self._group_numbers(recipes)
+        return heads.examples(
+            self._features.features_NhwC, rows, labels=labels, groups=groups, objects_Nhw=objects,
+            keys=keys(recipes["example_id"]),
+        )  # fmt: skip
+
+    def _rendered(self, recipes: pd.DataFrame) -> Renders:
+        sources = Sources(layout.raw(self._root, self._params), self._index)
+        folder = layout.cache(self._root) / "rendered"
+        return rendered(self._seen(recipes), sources, self._params.size, folder, workers=self._params.threads)
+
+    def _pixels(self, recipes: pd.DataFrame, renders: Renders, batch: int) -> Iterator[tuple[Batch, Tensor, Tensor]]:
+        numbers = (self._labels(recipes), self._group_numbers(recipes), keys(recipes["example_id"]))
+        for start in range(0, len(recipes), batch):
+            rows = renders.rows_N[start : start + batch]
+            labels_B, groups_B, keys_B = (torch.from_numpy(value[start : start + batch]) for value in numbers)
+            x_BCHW = normalise(torch.from_numpy(renders.images_UHW3[rows]), self._backbone.mean, self._backbone.std)
+            object_Bhw = torch.from_numpy(tokens(renders.masks_UHW[rows], self._backbone.stride))
+            yield Batch(x_BCHW, object_Bhw, keys_B), labels_B, groups_B
+
+
+def opened(params: Params, root: Path, model: str, seed: int) -> tuple[View, nn.Module]:
+    """Return a trained cell: its view and its model, ready to answer."""
+    view = View(params, root, model, seed)
+    module = view.build()
+    read_weights(layout.trained(root, model, seed) / "weights.safetensors", module)
+    return view, module.to(view.device).eval()

@@ -1,0 +1,54 @@
+"""Measure how one cell holds when the background changes."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fieldmark.core import command, layout, plugins, store
+from fieldmark.core.params import Params
+from fieldmark.stats import describe, to_table
+from fieldmark.training.predict import predict
+from fieldmark.variants import apply
+from stages._cell import opened
+
+
+def main(params: Params, root: Path, model: str, seed: int) -> None:
+    """Measure how one cell holds when the background changes."""
+    view, module = opened(params, root, model, seed)
+    vary = partial(apply, pairs=params.split.pairs, seed=seed)
+    shares = view.part("train")["group"].value_counts(normalize=True).to_dict()
+
+    def answer(recipes: pd.DataFrame) -> Any:
+        return predict(module, view.in_order(recipes), device=view.device).probabilities_NK
+
+    scores: dict[str, dict[str, Any]] = {}
+    tables = []
+    for part, tests in {"test": [*params.evaluate.tests], "val": params.evaluate.validation}.items():
+        recipes, scores[part] = view.part(part), {}
+        for name in tests:
+            test, options = plugins.find("robustness", name), params.evaluate.tests[name]
+            found = test.score(
+                answer, recipes, vary=vary, classes=view.classes, pairs=params.split.pairs, train_groups=shares, **options
+            )
+            tables.append(to_table(found, recipes).assign(part=part))
+            facts = {"higher_is_better": test.HIGHER_IS_BETTER, "meaning": test.MEANING}
+            scores[part] |= {metric: {**describe(score), **facts} for metric, score in found.items()}
+    path = layout.evaluated(root, model, seed)
+    store.write_table(path.with_suffix(".parquet"), pd.concat(tables, ignore_index=True))
+    said = [answers(name, vary(name, view.part("test")), answer, view.classes) for name in params.evaluate.variants]
+    store.write_table(path.with_suffix(".predictions.parquet"), pd.concat(said, ignore_index=True))
+    store.write_json(path, scores)
+
+
+def answers(variant: str, recipes: pd.DataFrame, answer: Any, classes: list[str]) -> pd.DataFrame:
+    """Return what was said of each example of a variant, and how sure."""
+    probabilities_NK = answer(recipes)
+    said = {"predicted": np.array(classes)[probabilities_NK.argmax(1)], "probability": probabilities_NK.max(1)}
+    return recipes[["example_id", "label", "group"]].assign(variant=variant, **said)
+
+
+if __name__ == "__main__":
+    command.run(main, ("model", str), ("seed", int))
