@@ -13,7 +13,8 @@ from fieldmark.core.contracts import Batch, Output
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.training.checkpoint import History, resume, save
 
-Batches = Callable[[int], Iterable[tuple[Batch, Tensor, Tensor]]]  # epoch -> (batch, labels_B, groups_B)
+Triples = Iterable[tuple[Batch, Tensor, Tensor]]  # (batch, labels_B, groups_B)
+Batches = Callable[[int], Triples]  # of an epoch
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # (logits_BK, labels_B, groups_B) -> scalar
 
 
@@ -45,7 +46,7 @@ def fit(
         batches: gives an epoch's batches; epochs count from 0.
         loss: the objective.
         epochs: passes over the data.
-        lr: learning rate of the first epoch.
+        lr: of the first epoch.
         weight_decay: decoupled, of every parameter.
         seed: of what the module draws while it trains (dropout, stochastic depth).
         validate: measures the module after each epoch; its names go into the row.
@@ -92,11 +93,7 @@ def fit(
 
 
 def _epoch(
-    module: nn.Module,
-    batches: Iterable[tuple[Batch, Tensor, Tensor]],
-    loss: Loss,
-    optimiser: torch.optim.Optimizer,
-    device: str,
+    module: nn.Module, batches: Triples, loss: Loss, optimiser: torch.optim.Optimizer, device: str
 ) -> dict[str, float]:
     """Take one step per batch; sums stay on the device, so a GPU is waited for once."""
     sums: dict[str, Tensor] = {}

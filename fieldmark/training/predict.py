@@ -1,6 +1,6 @@
 """What a trained model says of examples, and how well it does."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -8,8 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from fieldmark.core.contracts import Batch
-from fieldmark.training.fit import move
+from fieldmark.training.fit import Triples, move
 
 Floats = npt.NDArray[np.float32]
 Keep = npt.NDArray[np.bool_] | Floats
@@ -26,7 +25,7 @@ class Prediction(NamedTuple):
 
 def predict(
     module: nn.Module,
-    batches: Iterable[tuple[Batch, Tensor, Tensor]],
+    batches: Triples,
     *,
     keep_Nhw: Keep | None = None,
     device: str = "cpu",
@@ -48,7 +47,7 @@ def predict(
 
 
 def kept_probability(
-    module: nn.Module, batches: Callable[[], Iterable[tuple[Batch, Tensor, Tensor]]], *, device: str = "cpu"
+    module: nn.Module, batches: Callable[[], Triples], *, device: str = "cpu"
 ) -> Callable[[Keep], Floats]:
     """Return the function from tokens to keep (N, h, w) to the probability (N,) of each example's label.
 
