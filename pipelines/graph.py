@@ -1,0 +1,59 @@
+"""The graph as DVC sees it: one cell for each element of each stage's matrix."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from fieldmark.core.errors import FieldmarkError
+
+#: DVC's command line, in the environment this process runs in.
+DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
+
+
+class Cell(NamedTuple):
+    """One element of the graph, and what ``meta`` in ``dvc.yaml`` says about running it."""
+
+    name: str  # as DVC says it: "train@ersm-0"
+    after: tuple[str, ...]  # names of the cells it reads from
+    gpu: bool = False
+    timeout: float = 3600  # seconds, without the time it waits for a slot
+    retries: int = 0  # only for reasons that may pass: a lock, the network, a lost process
+
+
+class Graph(NamedTuple):
+    """All cells, and the same as a picture."""
+
+    cells: tuple[Cell, ...]
+    mermaid: str
+
+
+def read(root: Path) -> Graph:
+    """Ask DVC for the graph of the project in ``root``.
+
+    Raises:
+        FieldmarkError: DVC can't read the project; its own words are passed on.
+    """
+    answer = subprocess.run([*DVC, "dag", "--mermaid"], cwd=root, capture_output=True, text=True)
+    if answer.returncode:
+        raise FieldmarkError(f"dvc can't read the graph in {root}: {answer.stderr.strip()}")
+    stages = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
+    after = edges(answer.stdout)
+    metas = {name: stages[name.partition("@")[0]].get("meta", {}) for name in after}
+    return Graph(tuple(Cell(name, tuple(after[name]), **metas[name]) for name in after), answer.stdout)
+
+
+def edges(mermaid: str) -> dict[str, list[str]]:
+    r"""Read DVC's Mermaid: each cell's name and the names of the cells it reads from.
+
+    >>> edges('flowchart TD\n\tnode1["eval@a-0"]\n\tnode2["train@a-0"]\n\tnode2-->node1')
+    {'eval@a-0': ['train@a-0'], 'train@a-0': []}
+    """
+    names = dict(re.findall(r'^\s*(node\d+)\["(.+)"\]$', mermaid, re.MULTILINE))
+    after: dict[str, list[str]] = {name: [] for name in names.values()}
+    for source, target in re.findall(r"^\s*(node\d+)-->(node\d+)$", mermaid, re.MULTILINE):
+        after[names[target]].append(names[source])
+    return after
