@@ -61,6 +61,8 @@ class Classifier:
         Raises:
             FieldmarkError: the model needs the true mask, or weights are not those it was trained with.
         """
+        from torch import nn
+
         from fieldmark.training.checkpoint import read_weights
 
         config = read_json(folder / "config.json")
@@ -76,9 +78,11 @@ class Classifier:
                 f"the backbone '{facts['name']}' has the weights {backbone.fingerprint[:12]}, but the model was "
                 f"trained on {facts['fingerprint'][:12]}: install the versions in the model's requirements.txt."
             )
-        module = model.build(backbone, len(config["classes"]), **config["options"])
+        on_pixels = model.TRAINS_ON == "pixels"
+        under = backbone if on_pixels else backbone._replace(module=nn.Identity())  # as in training, on stored features
+        module = model.build(under, len(config["classes"]), **config["options"])
         read_weights(folder / "weights.safetensors", module)
-        return cls(module.eval(), backbone, config, model.TRAINS_ON == "pixels")
+        return cls(module.eval(), backbone, config, on_pixels)
 
     def predict(self, images: Pixels | Sequence[Pixels]) -> Prediction:
         """Classify images (H, W, 3), each of any size, uint8.

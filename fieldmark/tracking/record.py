@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -33,7 +34,7 @@ class Run:
         self._epochs: set[int] = set()
 
     def log_epoch(self, row: Mapping[str, float | None]) -> None:
-        """Log one row of a history: its ``epoch`` is the step, the rest are the curves; None = not measured."""
+        """Log one row of a history: its ``epoch`` is the step, the rest are the curves; NaN or None = not measured."""
         self._log_rows([row])
 
     def finish(self, fingerprint: str, history: Iterable[Mapping[str, float | None]] = ()) -> None:
@@ -76,15 +77,14 @@ class Run:
     def log_metrics(
         self, values: Mapping[str, float | None], *, model_id: str | None = None, dataset: Dataset | None = None
     ) -> None:
-        """Log measures, linked to the model and the data they were measured on; what is already there is left alone."""
-        known = self.store.client.get_run(self.run_id).data.metrics
-        fresh = {key: value for key, value in values.items() if value is not None and not _same(known.get(key), value)}
-        self._batch(
-            [
-                _metric(key, value, model_id=model_id, dataset=dataset, run_id=self.run_id)
-                for key, value in fresh.items()
-            ]
-        )
+        """Log measures, linked to the model and the data they were measured on.
+
+        What is there already is left alone. What is unknown (NaN or None) is not logged: MLflow 3.17 gives the NaN of a
+        model back as 0.
+        """
+        there = self.store.client.get_run(self.run_id).data.metrics
+        fresh = {key: value for key, value in _known(values).items() if there.get(key) != value}
+        self._batch([_metric(key, fresh[key], model_id=model_id, dataset=dataset, run_id=self.run_id) for key in fresh])
 
     def log_files(self, files: Iterable[Path], folder: str) -> None:
         """Copy files (pictures, tables) into ``folder`` of the run's artifacts."""
@@ -99,8 +99,8 @@ class Run:
         metrics: list[Metric] = []
         for row in rows:
             self._epochs.add(_step(row))
-            curves = {key: value for key, value in row.items() if key != "epoch" and value is not None}
-            metrics += [_metric(key, value, step=_step(row)) for key, value in curves.items()]
+            curves = {key: value for key, value in row.items() if key != "epoch"}
+            metrics += [_metric(key, value, step=_step(row)) for key, value in _known(curves).items()]
         self._batch(metrics)
 
     def _batch(self, metrics: Sequence[Metric] = (), tags: Mapping[str, str] | None = None) -> None:
@@ -128,8 +128,8 @@ def _step(row: Mapping[str, Any]) -> int:
     return int(row["epoch"])
 
 
-def _same(known: float | None, value: float) -> bool:
-    return known == value or (known is not None and known != known and value != value)
+def _known(values: Mapping[str, float | None]) -> dict[str, float]:
+    return {key: float(value) for key, value in values.items() if value is not None and not math.isnan(value)}
 
 
 def _metric(
@@ -144,4 +144,4 @@ def _metric(
     from mlflow.entities import Metric
 
     linked = {"dataset_name": dataset.name, "dataset_digest": dataset.digest} if dataset else {}
-    return Metric(key, float(value), int(time.time() * 1000), step, model_id=model_id, run_id=run_id, **linked)
+    return Metric(key, value, int(time.time() * 1000), step, model_id=model_id, run_id=run_id, **linked)

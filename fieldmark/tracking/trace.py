@@ -78,7 +78,7 @@ def weights_problems(store: Store, uri: str) -> list[str]:
     with tempfile.TemporaryDirectory() as workspace:
         from mlflow.artifacts import download_artifacts
 
-        kept = Path(download_artifacts(f"models:/{version.model_id}/artifacts", dst_path=workspace))
+        kept = Path(download_artifacts(f"models:/{version.model_id}", dst_path=workspace)) / "artifacts"
         files = {path.name: sha256(path) for path in kept.rglob("*") if path.is_file()}
     return [
         f"{uri}: {name} is not what its manifest says" for name, digest in files.items() if promised.get(name) != digest

@@ -1,0 +1,148 @@
+"""The command `fieldmark`, on a project with a registered champion."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+import tracked_project as project
+from PIL import Image
+from tracked_project import CELL, git
+
+from fieldmark import cli, doctor
+from fieldmark.core import layout
+from fieldmark.tracking import database, gate, ledger, lineage, publish, registry
+from fieldmark.tracking.store import connect
+from fieldmark.tracking.why import Card
+
+CARD: Card = {
+    "about": "erm, seed 0: looks everywhere",
+    "data": "shapes",
+    "commit": "abc",
+    "models": ["erm", "random_mask"],
+    "metrics": ["average", "worst_group"],
+    "rows": [
+        {"model": "erm", "metric": "average", "mean": 0.9, "low": 0.8, "high": 0.95},
+        {"model": "erm", "metric": "worst_group", "mean": 0.7, "low": 0.6, "high": None},
+        {"model": "random_mask", "metric": "average", "mean": 0.5, "low": 0.4, "high": 0.6},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def champion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a project whose cell was registered as the first champion."""
+    root = project.make(tmp_path_factory.mktemp("cli") / "project")
+    run, version = project.register(root, [])
+    decision, lines = gate.first("erm"), layout.ledger(root)
+    with connect(root) as store:
+        run.log_json(CARD, publish.CARD)
+        ledger.append(lines, decision, model="fieldmark", challenger="1", champion=None, lineage={"1": "abc"})
+        registry.promote(store, version, decision)
+    return root
+
+
+def say(root: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    cli.main(["--root", str(root), *arguments])
+    return capsys.readouterr().out
+
+
+def fail(root: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--root", str(root), *arguments])
+    assert end.value.code == 1
+    return capsys.readouterr().err
+
+
+def test_help_tells_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    text = capsys.readouterr().out
+    assert all(f"    {name} " in text for name in ("trace", "why", "verify", "predict", "doctor", "ui"))
+
+
+def test_trace_goes_from_the_alias_to_the_sources(champion: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sources = lineage.sources(champion / "data" / "raw" / "shapes" / "index.parquet")
+    found = json.loads(say(champion, capsys, "trace", "--json"))
+    assert found["sources"] == sources
+    commit = git(champion, "rev-parse", "HEAD").strip()
+    text = say(champion, capsys, "trace", "erm-0")
+    assert text.startswith(f"{CELL}\n├─ commit {commit}\n")
+    assert all(f"{source}  sha256 {digest}" in text for source, digest in sources.items())
+
+
+def test_why_fits_on_one_screen(champion: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = say(champion, capsys, "why").splitlines()
+    assert len(lines) < 24
+    assert lines[0] == "fieldmark 1 (champion)"
+    assert lines[5].startswith("  gate     promote, no champion before it, 20")
+    assert "yes first champion: the baseline, nothing to compare with: erm" in lines[6]
+    assert lines[-3].split() == ["average", "worst_group"]
+    assert lines[-2] == "  erm          0.900 [0.800, 0.950]  0.700 [0.600, unknown]"
+    assert lines[-1] == "  random_mask  0.500 [0.400, 0.600]  unknown"
+
+
+def test_predict_prints_and_paints(champion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "noise.png"
+    Image.fromarray(project.pictures(1)[0]).save(picture)
+    words = say(champion, capsys, "predict", str(picture), "--out", str(tmp_path / "out")).split()
+    assert words[0] == str(picture)
+    assert words[1] in ("disc", "square")
+    assert 0.5 <= float(words[3]) <= 1
+    assert words[-3:] == ["mask", "area", "1.000"]  # erm looks everywhere
+    with Image.open(tmp_path / "out" / "noise.png") as painted:
+        assert painted.size == (320, 320)
+
+
+def test_mistakes_are_one_sentence(
+    champion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x.png").write_text("no picture")
+    assert fail(champion, capsys, "predict", str(tmp_path / "x.png")).startswith(
+        f"fieldmark: {tmp_path}/x.png can't be read"
+    )
+    assert "dvc.lock does not know 'train@x-9'" in fail(champion, capsys, "trace", "x-9")
+    assert "the registry has no models:/fieldmark@nobody" in fail(champion, capsys, "why", "models:/fieldmark@nobody")
+    monkeypatch.setattr(database, "PATIENCE", 0.1)
+    holder = sqlite3.connect(champion / "mlflow.db", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    assert fail(champion, capsys, "why").count("\n") == 1
+    holder.close()
+
+
+def test_verify_says_yes_or_names_the_file(champion: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "all is as written down: outputs, sources, ledger, champion" in say(champion, capsys, "verify")
+    for path, words in {
+        champion / "data" / "trained" / "erm-0" / "config.json": "data/trained/erm-0 is not what dvc.lock says",
+        champion / "data" / "raw" / "shapes" / "shard.tar": "source 'a' in",
+        layout.ledger(champion): "ledger.jsonl: line 1",
+        next((champion / "mlartifacts" / "models").rglob("weights.safetensors")): "weights.safetensors is not what its",
+    }.items():
+        whole = path.read_bytes()
+        path.write_bytes(b"?" + whole[1:])
+        assert words in fail(champion, capsys, "verify")
+        path.write_bytes(whole)
+    say(champion, capsys, "verify")
+
+
+def test_doctor_says_what_to_do(
+    champion: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def findings() -> dict[str, doctor.Finding]:
+        return {one.what: one for one in doctor.examine(champion)}
+
+    assert findings()["git"].good
+    assert findings()["mlflow"].found == database.address(champion)
+    assert (findings()["packages"].good, findings()["packages"].advice) == (False, "run make setup and use .venv/bin")
+    monkeypatch.setenv("PATH", "")
+    assert "shapes" in findings()["apt"].advice
+    assert "MIND git" in say(champion, capsys, "doctor")
+
+
+def test_the_pages_open_on_this_machine_only(
+    champion: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda _program, arguments: started.append(arguments))
+    assert "http://127.0.0.1:5001" in say(champion, capsys, "ui", "--port", "5001")
+    assert started[0][-4:] == ["--host", "127.0.0.1", "--port", "5001"]
