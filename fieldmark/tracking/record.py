@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fieldmark.core.store import canonical
 from fieldmark.tracking.store import Store
 
 if TYPE_CHECKING:
@@ -92,8 +93,8 @@ class Run:
             self.store.client.log_artifact(self.run_id, str(file), folder)
 
     def log_json(self, value: Any, name: str) -> None:
-        """Write ``value`` as the artifact ``name``."""
-        self.store.client.log_dict(self.run_id, value, name)
+        """Write ``value`` as the artifact ``name``, NaN as null."""
+        self.store.client.log_text(self.run_id, json.dumps(json.loads(canonical(value)), indent=2) + "\n", name)
 
     def _log_rows(self, rows: Iterable[Mapping[str, float | None]]) -> None:
         metrics: list[Metric] = []
