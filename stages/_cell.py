@@ -59,12 +59,12 @@ class View:
         batch, seed = self._params.train.batch, self._seed
         if self.plugin.TRAINS_ON == "features":
             return heads.shuffled(self._examples(recipes), batch=batch, seed=seed)
-        facts = {"mean": self._backbone.mean, "std": self._backbone.std, "stride": self._backbone.stride}
         targets = (self._labels(recipes), self._group_numbers(recipes), keys(recipes["example_id"]))
-        workers = self._params.train.workers
         return PixelBatches(
-            self._rendered(recipes), *targets, **facts, batch=batch, seed=seed, workers=workers, device=self.device
-        )
+            self._rendered(recipes), *targets, mean=self._backbone.mean, std=self._backbone.std,
+            stride=self._backbone.stride, batch=batch, seed=seed, workers=self._params.train.workers,
+            device=self.device,
+        )  # fmt: skip
 
     def in_order(self, recipes: pd.DataFrame) -> Batches:
         """Return the examples as they stand, whatever their number."""

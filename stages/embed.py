@@ -13,15 +13,15 @@ from fieldmark.training import features
 from fieldmark.training.embed import embed
 from fieldmark.variants import apply, masked
 
-VIEWS = {"plain": lambda recipes: recipes, "masked": masked}
-
 
 def renders(params: Params, recipes: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return all recipes a model on features may ask for: each part and each variant of test, in each view."""
     test = recipes[recipes["part"] == "test"]
     variants = [apply(name, test, pairs=params.split.pairs, seed=seed) for name in params.evaluate.variants]
     tables = {"plain": [recipes, *variants], "masked": [recipes[recipes["part"] != "train_unbiased"], *variants]}
-    return pd.concat([VIEWS[view](table) for view in params.embed.views for table in tables[view]], ignore_index=True)
+    plain = [table for view in params.embed.views if view == "plain" for table in tables[view]]
+    true_mask = [masked(table) for view in params.embed.views if view == "masked" for table in tables[view]]
+    return pd.concat([*plain, *true_mask], ignore_index=True)
 
 
 def main(params: Params, root: Path, seed: int) -> None:

@@ -46,7 +46,9 @@ def magnitudes(view: View, module: torch.nn.Module, batches: Any) -> Any:
         norms = [batch.x_BCHW.norm(dim=1) for batch, _, _ in batches]
     else:
         with torch.inference_mode():
-            norms = [module(batch._replace(x_BCHW=batch.x_BCHW.to(view.device))).extras["norm"] for batch, _, _ in batches]
+            norms = [
+                module(batch._replace(x_BCHW=batch.x_BCHW.to(view.device))).extras["norm"] for batch, _, _ in batches
+            ]
     return torch.cat(norms).double().cpu().numpy()
 
 

@@ -46,8 +46,8 @@ def explained(root: Path, model: str, seed: int) -> Path:
 
 
 def registered(root: Path) -> Path:
-    """Receipt of the last registration."""
-    return root / "data" / "registered" / "receipt.json"
+    """Receipt of the last registration, inside the store that it is a receipt of."""
+    return root / "mlruns" / "receipt.json"
 
 
 def ledger(root: Path) -> Path:

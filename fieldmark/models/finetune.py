@@ -50,4 +50,4 @@ class Finetune(nn.Module):
         """Classify normalised pixels."""
         features = batch._replace(x_BCHW=self.backbone(batch.x_BCHW))
         output: Output = self.classifier(features, forced_Bhw)
-        return output
+        return output._replace(extras={"norm": features.x_BCHW.norm(dim=1)})

@@ -2,6 +2,8 @@
 
 import base64
 import io
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -49,6 +51,24 @@ def dimmed(image_HW3: npt.NDArray[np.uint8], mask_hw: npt.NDArray[np.floating]) 
     relative_HW = relative_hw[np.arange(H) * h // H][:, np.arange(W) * w // W]
     bright_HW = _FLOOR + (1 - _FLOOR) * relative_HW
     return np.asarray((image_HW3 * bright_HW[..., None]).round(), np.uint8)
+
+
+def sheet(path: Path, pictures: Sequence[Picture]) -> Path:
+    """Write all pictures as one PNG, wrong decisions first: what the camera saw above what the model saw; return it."""
+    from PIL import Image, ImageDraw
+
+    side, band = 160, 26
+    page = Image.new("RGB", (side * max(len(pictures), 1), 2 * side + band), "white")
+    draw = ImageDraw.Draw(page)
+    for place, picture in enumerate(sorted(pictures, key=lambda one: one.right)):
+        left = place * side
+        for row, image_HW3 in enumerate((picture.image_HW3, dimmed(picture.image_HW3, picture.mask_hw))):
+            page.paste(Image.fromarray(image_HW3).resize((side - 4, side - 4)), (left, band + row * side))
+        said = "right" if picture.right else "wrong"
+        draw.text((left + 2, 1), f"{said}: {picture.predicted} {picture.probability:.2f}", fill="black")
+        draw.text((left + 2, 12), f"is {picture.label} on {picture.background}", fill="black")
+    page.save(path)
+    return path
 
 
 def _uri(image_HW3: npt.NDArray[np.uint8], side: int = 160) -> str:

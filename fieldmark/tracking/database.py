@@ -20,8 +20,8 @@ SQLITE = "sqlite:///"
 
 
 def address(root: Path) -> str:
-    """Return the tracking URI: ``MLFLOW_TRACKING_URI`` if set, else ``<root>/mlflow.db``."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{root.resolve() / 'mlflow.db'}"
+    """Return the tracking URI: ``MLFLOW_TRACKING_URI`` if set, else ``<root>/mlruns/mlflow.db``."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{root.resolve() / 'mlruns' / 'mlflow.db'}"
 
 
 def file(root: Path) -> Path | None:
@@ -77,7 +77,7 @@ def locked(path: Path) -> Iterator[None]:
 
 def lock_file(root: Path) -> Path:
     """Return the file whose lock guards what must happen once."""
-    return (file(root) or root / "mlflow.db").with_suffix(".db.lock")
+    return (file(root) or root / "mlruns" / "mlflow.db").with_suffix(".db.lock")
 
 
 def _note(file: Path) -> Path:

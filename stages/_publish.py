@@ -1,0 +1,104 @@
+"""What register shows of each cell and version in MLflow."""
+
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from fieldmark import serve
+from fieldmark.core import layout, store
+from fieldmark.core.params import Params
+from fieldmark.report.leaderboard import HEADLINE
+from fieldmark.report.pictures import sheet
+from fieldmark.stats import Observed, from_table
+from fieldmark.tracking import gate, ledger, lineage, model, registry, trace
+from fieldmark.tracking.publish import CARD, publish_cell
+from fieldmark.tracking.record import Dataset, Run
+from fieldmark.tracking.store import Store
+from stages._gallery import gallery
+from stages._results import Results
+
+VALIDATION = "validation.json"  # of a registered cell's run: what a later challenger is compared with
+GATED = "worst_group"
+
+
+class Publisher:
+    """Writes one reproduction's cells and versions to an open store."""
+
+    def __init__(self, params: Params, root: Path, records: Store, parent: str, results: Results) -> None:
+        self.params, self.root, self.records, self.parent, self.results = params, root, records, parent, results
+        self.splits = [store.sha256(layout.split(root, params, seed)) for seed in params.seeds]
+        self.contenders = [params.register_.baseline, *params.register_.candidates]
+        self._lineage: dict[str, str] = {}  # version -> fingerprint of what it was made from
+
+    def cell(self, name: str, seed: int) -> tuple[Run, str]:
+        """Show one cell and return its run and, if it may be registered, its model's id."""
+        folder, split = layout.trained(self.root, name, seed), layout.split(self.root, self.params, seed)
+        statement = lineage.manifest(self.root, f"train@{name}-{seed}", index=layout.index(self.root, self.params))
+        digest, place = self.splits[self.params.seeds.index(seed)][:36], str(split.relative_to(self.root))
+        data = {
+            part: Dataset(f"{self.params.dataset.name}/{seed} {part}", digest, place, part) for part in ("val", "test")
+        }
+        fingerprint = lineage.cell_fingerprint(folder)
+        pictures = gallery(self.params, self.root, name, seed)
+        with tempfile.TemporaryDirectory() as workspace:
+            run = publish_cell(
+                self.records, self.parent, statement, fingerprint=fingerprint, datasets=list(data.values()),
+                params=store.read_json(folder / "config.json"), history=store.read_json(folder / "history.json"),
+                pictures=[sheet(Path(workspace) / "right and wrong.png", pictures)],
+            )  # fmt: skip
+        model_id = None
+        if name in self.contenders:
+            example = pictures[0].image_HW3[None]
+            packages = [*serve.PACKAGES, *serve.BACKBONE_PACKAGES.get(self.params.backbone.name, ())]
+            model_id = model.log(run, folder, example, fingerprint=fingerprint, loader=serve.LOADER, packages=packages)
+        for part, dataset in data.items():
+            values = self.results.values(name, seed, part)
+            run.log_metrics(values, model_id=model_id, dataset=dataset)
+        return run, model_id or ""
+
+    def version(self, name: str, runs: dict[tuple[str, int], tuple[Run, str]]) -> registry.Version:
+        """Register the seed of a model that is best on validation."""
+        seed = max(self.params.seeds, key=lambda seed: (self.results.values(name, seed, "val")[f"val/{GATED}"], -seed))
+        run, model_id = runs[name, seed]
+        run.log_json({"splits": self.splits, **self.results.packed((name, GATED, "val"))}, VALIDATION)
+        shown = list(dict.fromkeys([name, *self.params.models]))
+        keys = [(model, metric, "test") for model in shown for metric in HEADLINE]
+        manifest = trace.artifact(self.records, run.run_id, "lineage/manifest.json")
+        commit = lineage.code(self.root).commit
+        about = f"{name} on {self.params.backbone.name} at {self.params.size} px, seed {seed}"
+        card = {
+            "about": about,
+            "data": f"{self.params.dataset.name}, train correlation {self.params.split.correlation}",
+            "commit": commit,
+            "models": shown,
+            "metrics": list(HEADLINE),
+            "rows": [self.results.row(key) for key in keys],
+        }
+        run.log_json(card, CARD)
+        fingerprint = lineage.cell_fingerprint(layout.trained(self.root, name, seed))
+        found = registry.register(
+            self.records, self.params.register_.name, run_id=run.run_id, model_id=model_id, fingerprint=fingerprint,
+            tags=lineage.tags(manifest), description=about,
+        )  # fmt: skip
+        self._lineage[found.version] = store.fingerprint(manifest)
+        return found
+
+    def validation(self, champion: registry.Version) -> tuple[list[Observed], bool]:
+        """Return the champion's observations on validation, and whether these are this reproduction's examples."""
+        kept = trace.artifact(self.records, champion.run_id, VALIDATION)
+        table = pd.DataFrame(kept["table"])
+        per_seed = [
+            from_table(table[table["seed"] == number], {GATED: facts})[GATED]
+            for number, facts in enumerate(kept["described"])
+        ]
+        return per_seed, kept["splits"] == self.splits
+
+    def note(self, decision: gate.Decision, challenger: registry.Version, champion: registry.Version | None) -> None:
+        """Write a decision to the ledger."""
+        involved = [version.version for version in (challenger, champion) if version]
+        ledger.append(
+            layout.ledger(self.root), decision, model=challenger.name, challenger=challenger.version,
+            champion=champion.version if champion else None,
+            lineage={version: self._lineage.get(version, "of an earlier reproduction") for version in involved},
+        )  # fmt: skip

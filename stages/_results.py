@@ -1,0 +1,136 @@
+"""What report and register share: the measures of all cells, read back with the observations behind them."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fieldmark.core import layout, store
+from fieldmark.core.params import Params
+from fieldmark.report import page
+from fieldmark.stats import Interval, Observed, describe, difference, from_table, interval
+from fieldmark.tracking import gate
+
+UNKNOWN = Interval(float("nan"), float("nan"), float("nan"), n=0, seeds=0)
+Key = tuple[str, str, str]  # model, metric, part
+
+
+class Results:
+    """Every measure of every cell; intervals and differences are made as ``params.stats`` says."""
+
+    def __init__(self, params: Params, root: Path) -> None:
+        self.params = params
+        self.facts: dict[Key, dict[str, Any]] = {}  # of the first seed: direction, meaning
+        self.observed: dict[Key, list[Observed]] = {}  # by seed
+        self._how = params.stats.model_dump()
+        self._rows: dict[Key, dict[str, Any]] = {}
+        for model in params.models:
+            for seed in params.seeds:
+                for path in (layout.evaluated(root, model, seed), layout.explained(root, model, seed)):
+                    self._read(model, path)
+
+    def _read(self, model: str, path: Path) -> None:
+        table = store.read_table(path.with_suffix(".parquet"))
+        for part, described in store.read_json(path).items():
+            for metric, observed in from_table(table[table["part"] == part], described).items():
+                self.observed.setdefault((model, metric, part), []).append(observed)
+                self.facts.setdefault((model, metric, part), described[metric])
+
+    def row(self, key: Key) -> dict[str, Any]:
+        """Return one row of the leaderboard."""
+        if key not in self._rows:
+            self._rows[key] = self._row(*key)
+        return self._rows[key]
+
+    def _row(self, model: str, metric: str, part: str) -> dict[str, Any]:
+        key = model, metric, part
+        found = interval(self.observed[key], **self._how)._asdict()
+        del found["lost"]
+        chance = float(np.mean([observed.score.chance for observed in self.observed[key]]))
+        facts = {"chance": chance, "higher_is_better": self.facts[key]["higher_is_better"]}
+        return {"model": model, "metric": metric, "part": part, **found, **facts}
+
+    def means(self, model: str) -> dict[str, Any]:
+        """Return a model's measures on the test part, one number each."""
+        keys = [key for key in self.observed if key[0] == model and key[2] == "test"]
+        return {"model": model, **{metric: self.row((name, metric, part))["mean"] for name, metric, part in keys}}
+
+    def values(self, model: str, seed: int, part: str) -> dict[str, float]:
+        """Return what one cell measured on a part, as ``<part>/<metric>``."""
+        place = self.params.seeds.index(seed)
+        return {
+            f"{part}/{metric}": observed[place].score.value
+            for (name, metric, where), observed in self.observed.items()
+            if (name, where) == (model, part)
+        }
+
+    def packed(self, key: Key) -> dict[str, Any]:
+        """Return a measure's observations ready for JSON; ``table`` has a column ``seed``, the seed's place."""
+        described = [describe(one.score) for one in self.observed[key]]
+        tables = [
+            one.sources.assign(metric=key[1], cell=one.score.cells, value=one.score.values, seed=place)
+            for place, one in enumerate(self.observed[key])
+        ]
+        return {"described": described, "table": pd.concat(tables).to_dict("list")}
+
+    def groups(self, model: str) -> list[dict[str, Any]]:
+        """Return the accuracy of each group of the test part."""
+        per_seed, rows = self.observed[model, "worst_group", "test"], []
+        for group in per_seed[0].score.means():
+            alone = [one._replace(score=one.score._replace(combine="mean", weights={group: 1.0})) for one in per_seed]
+            found = interval(alone, **self._how)
+            count = sum(one.score.counts()[group] for one in alone)
+            rows.append({"model": model, "group": group, **found._asdict(), "n": count})
+        return rows
+
+    def difference(self, plus: Key, minus: Key | None) -> Interval:
+        """Return the paired difference of two measures, or one measure by itself."""
+        if minus is None:
+            return interval(self.observed[plus], **self._how)
+        return difference(self.observed[plus], self.observed[minus], **self._how)
+
+    @cached_property
+    def meanings(self) -> dict[str, str]:
+        """Return what each metric means."""
+        return {metric: facts["meaning"] for (_, metric, _), facts in self.facts.items()}
+
+    def judge(self, challenger: str, champion: list[Observed], *, comparable: bool = True) -> gate.Decision:
+        """Return what the gate says of a model, given the champion's worst-group observations on validation."""
+        per_seed = self.observed[challenger, "worst_group", "val"]
+        found = difference(per_seed, champion, **self._how) if comparable else UNKNOWN
+        smallest = min(min(one.score.counts().values()) for one in per_seed)
+        minimum = self.params.register_.minimum_group
+        return gate.decide(found, smallest_group=smallest, minimum_group=minimum, comparable=comparable)
+
+    def gate(self) -> page.Gate:
+        """Return what the gate says of each candidate against the declared baseline."""
+        baseline, candidates = self.params.register_.baseline, self.params.register_.candidates
+        judged = {name: self.judge(name, self.observed[baseline, "worst_group", "val"]) for name in candidates}
+        best = {name: self.row((name, "worst_group", "val"))["mean"] for name in candidates}
+        champion = gate.winner({name: (judged[name], best[name]) for name in candidates}) or baseline
+        return page.Gate(
+            champion, [{"challenger": name, "champion": baseline, **said._asdict()} for name, said in judged.items()]
+        )
+
+
+def cells(params: Params) -> list[tuple[str, int]]:
+    """Return model and seed of every cell."""
+    return [(model, seed) for model in params.models for seed in params.seeds]
+
+
+def provenance(params: Params, root: Path) -> page.Provenance:
+    """Return where the numbers come from: content hashes, and the command that follows each down to its images."""
+    index = store.sha256(layout.index(root, params))
+    facts = {"source index (sha256)": index, "parameters (sha256)": store.fingerprint(params.model_dump(mode="json"))}
+    lines = [
+        {
+            "cell": f"train@{model}-{seed}",
+            "weights (sha256)": store.sha256(layout.trained(root, model, seed) / "weights.safetensors")[:16],
+            "split (sha256)": store.sha256(layout.split(root, params, seed))[:16],
+            "follow it down": f"fieldmark trace {model}-{seed}",
+        }
+        for model, seed in cells(params)
+    ]
+    return page.Provenance(facts, lines)

@@ -1,0 +1,60 @@
+"""Write the leaderboard and the page people read."""
+
+from pathlib import Path
+
+from tqdm import tqdm
+
+from fieldmark.core import command, layout, store
+from fieldmark.core.params import Params
+from fieldmark.report import claims, leaderboard, page, plots
+from stages._gallery import gallery
+from stages._results import Results, cells, provenance
+
+
+def main(params: Params, root: Path) -> None:
+    """Write the leaderboard and the page people read."""
+    results, order = Results(params, root), list(params.models)
+    rows = [results.row(key) for key in tqdm(results.observed, desc="intervals", unit="measure")]
+    ledger = [
+        claims.judged(claim, results.difference((*claim.plus, "test"), (*claim.minus, "test") if claim.minus else None))
+        for claim in claims.applicable({(model, metric) for model, metric, part in results.observed if part == "test"})
+    ]
+    epochs = [
+        {"model": model, "seed": seed, **row}
+        for model, seed in cells(params)
+        for row in store.read_json(layout.trained(root, model, seed) / "history.json")
+    ]
+    curves = [
+        plots.Curve(model, seed, measure, [row[measure] for row in told])
+        for model, seed in cells(params)
+        for told in [[row for row in epochs if (row["model"], row["seed"]) == (model, seed)]]
+        for measure in ("loss", "val_accuracy", "val_worst_group")
+    ]
+    folder = layout.report(root)
+    store.write_json(folder / "leaderboard.json", rows)
+    store.write_json(folder / "claims.json", ledger)
+    store.write_json(folder / "models.json", [results.means(model) for model in order])
+    store.write_json(folder / "curves.json", epochs)
+    with store.atomic(folder / "plots") as temporary:
+        temporary.mkdir()
+        for drawing in plots.drawings(rows, order, curves):
+            (temporary / f"{drawing.name}.svg").write_text(drawing.svg)
+    page.write(
+        folder / "report.html",
+        title=f"Who leans on the background? {params.dataset.name}, {len(params.seeds)} seeds",
+        rows=rows,
+        order=order,
+        claims=ledger,
+        groups=[row for model in order for row in results.groups(model)],
+        gallery=[picture for model in order for picture in gallery(params, root, model, params.seeds[0])],
+        curves=curves,
+        provenance=provenance(params, root),
+        gate=results.gate(),
+        meanings=results.meanings,
+    )
+    print(leaderboard.leaderboard_text(rows, order))
+    print(f"\nopen {layout.report(root) / 'report.html'} in a browser; fieldmark ui shows every run")
+
+
+if __name__ == "__main__":
+    command.run(main)
