@@ -89,6 +89,8 @@ def _is_dvc(pid: int) -> bool:
         return any(Path(word).name == "dvc" for word in psutil.Process(pid).cmdline()[:4])
     except psutil.NoSuchProcess:
         return False
+    except psutil.AccessDenied:  # another user's: believe the lock
+        return True
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -33,11 +33,11 @@ def gpus() -> list[str]:
 
 
 @contextmanager
-def take(folder: Path, poll: float = 0.5) -> Iterator[Slot]:
+def take(folder: Path, sleep: Callable[[float], None] = time.sleep) -> Iterator[Slot]:
     """Wait for one of this machine's GPUs and hold it; the lock files are ``folder/gpu-<id>.lock``."""
     folder.mkdir(parents=True, exist_ok=True)
     while not (slot := next((slot for gpu in gpus() if (slot := _try(folder, gpu))), None)):
-        time.sleep(poll)
+        sleep(0.5)
     try:
         yield slot
     finally:

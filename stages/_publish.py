@@ -12,6 +12,7 @@ from fieldmark.report.leaderboard import HEADLINE
 from fieldmark.report.pictures import sheet
 from fieldmark.stats import Observed, from_table
 from fieldmark.tracking import gate, ledger, lineage, model, registry, trace
+from fieldmark.tracking.dvclock import content_hash
 from fieldmark.tracking.publish import CARD, publish_cell
 from fieldmark.tracking.record import Dataset, Run
 from fieldmark.tracking.store import Store
@@ -27,15 +28,14 @@ class Publisher:
 
     def __init__(self, params: Params, root: Path, records: Store, parent: str, results: Results) -> None:
         self.params, self.root, self.records, self.parent, self.results = params, root, records, parent, results
-        self.splits = [store.sha256(layout.split(root, params, seed)) for seed in params.seeds]
+        self.splits = [content_hash(layout.split(root, params, seed)) for seed in params.seeds]
         self.contenders = [params.register_.baseline, *params.register_.candidates]
-        self._lineage: dict[str, str] = {}  # version -> fingerprint of what it was made from
 
     def cell(self, name: str, seed: int) -> tuple[Run, str]:
         """Show one cell and return its run and, if it may be registered, its model's id."""
         folder, split = layout.trained(self.root, name, seed), layout.split(self.root, self.params, seed)
         statement = lineage.manifest(self.root, f"train@{name}-{seed}", index=layout.index(self.root, self.params))
-        digest, place = self.splits[self.params.seeds.index(seed)][:36], str(split.relative_to(self.root))
+        digest, place = self.splits[self.params.seeds.index(seed)], str(split.relative_to(self.root))
         data = {
             part: Dataset(f"{self.params.dataset.name}/{seed} {part}", digest, place, part) for part in ("val", "test")
         }
@@ -81,7 +81,6 @@ class Publisher:
             self.records, self.params.register_.name, run_id=run.run_id, model_id=model_id, fingerprint=fingerprint,
             tags=lineage.tags(manifest), description=about,
         )  # fmt: skip
-        self._lineage[found.version] = store.fingerprint(manifest)
         return found
 
     def validation(self, champion: registry.Version) -> tuple[list[Observed], bool]:
@@ -96,9 +95,9 @@ class Publisher:
 
     def note(self, decision: gate.Decision, challenger: registry.Version, champion: registry.Version | None) -> None:
         """Write a decision to the ledger."""
-        involved = [version.version for version in (challenger, champion) if version]
+        involved = [version for version in (challenger, champion) if version]
         ledger.append(
             layout.ledger(self.root), decision, model=challenger.name, challenger=challenger.version,
             champion=champion.version if champion else None,
-            lineage={version: self._lineage.get(version, "of an earlier reproduction") for version in involved},
+            lineage={version.version: version.tags[registry.FINGERPRINT] for version in involved},
         )  # fmt: skip

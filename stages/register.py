@@ -36,7 +36,8 @@ def main(params: Params, root: Path) -> None:
             publisher.note(decision, champion, None)
         incumbent, comparable = publisher.validation(champion)
         judged = {}
-        for model, version in versions.items():
+        for model in params.register_.candidates:
+            version = versions[model]
             if version.version != champion.version:
                 decision = results.judge(model, incumbent, comparable=comparable)
                 judged[model] = (decision, results.row((model, "worst_group", "val"))["mean"])

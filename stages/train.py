@@ -5,6 +5,7 @@ from pathlib import Path
 from fieldmark.core import command, layout, plugins, store
 from fieldmark.core.params import Params
 from fieldmark.tracking import lineage
+from fieldmark.tracking.dvclock import content_hash
 from fieldmark.tracking.record import Dataset
 from fieldmark.tracking.runs import cell_run
 from fieldmark.training.checkpoint import write_weights
@@ -17,7 +18,7 @@ def main(params: Params, root: Path, model: str, seed: int) -> None:
     """Train one cell: a model on a seed."""
     view, cell = View(params, root, model, seed), f"{model}-{seed}"
     split = layout.split(root, params, seed)
-    name, digest, source = f"{params.dataset.name}/{seed}", store.sha256(split)[:36], str(split.relative_to(root))
+    name, digest, source = f"{params.dataset.name}/{seed}", content_hash(split), str(split.relative_to(root))
     datasets = [Dataset(f"{name} {part}", digest, source, part) for part in (view.plugin.TRAIN_PART, "val")]
     wanted = {"model": view.config(), "train": params.train.model_dump(), "split": params.split.model_dump()}
     validation = [*view.in_order(view.part("val"))]

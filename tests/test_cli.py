@@ -104,7 +104,7 @@ def test_mistakes_are_one_sentence(
     assert "dvc.lock does not know 'train@x-9'" in fail(champion, capsys, "trace", "x-9")
     assert "the registry has no models:/fieldmark@nobody" in fail(champion, capsys, "why", "models:/fieldmark@nobody")
     monkeypatch.setattr(database, "PATIENCE", 0.1)
-    holder = sqlite3.connect(champion / "mlflow.db", isolation_level=None)
+    holder = sqlite3.connect(champion / "mlruns" / "mlflow.db", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
     assert fail(champion, capsys, "why").count("\n") == 1
     holder.close()
@@ -116,7 +116,7 @@ def test_verify_says_yes_or_names_the_file(champion: Path, capsys: pytest.Captur
         champion / "data" / "trained" / "erm-0" / "config.json": "data/trained/erm-0 is not what dvc.lock says",
         champion / "data" / "raw" / "shapes" / "shard.tar": "source 'a' in",
         layout.ledger(champion): "ledger.jsonl: line 1",
-        next((champion / "mlartifacts" / "models").rglob("weights.safetensors")): "weights.safetensors is not what its",
+        next((champion / "mlruns" / "artifacts" / "models").rglob("weights.safetensors")): "weights.safetensors is not what its",
     }.items():
         whole = path.read_bytes()
         path.write_bytes(b"?" + whole[1:])

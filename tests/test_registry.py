@@ -95,14 +95,14 @@ def test_a_model_stands_alone_in_another_process_and_folder(
     assert done.returncode == 0, done.stderr
     origin, answer = json.loads(done.stdout.splitlines()[-1])
     here = serve.Classifier.load(tracked / "data" / "trained" / "erm-0").predict(images_NHW3)
-    assert origin.startswith(str(tracked / "mlartifacts"))  # it brought its own code
+    assert origin.startswith(str(tracked / "mlruns" / "artifacts"))  # it brought its own code
     assert answer["label"] == here.label.tolist()
     assert np.allclose(answer["probabilities"], here.probabilities, atol=1e-6)
     assert answer["mask"] == np.ones((2, 2, 2)).tolist()  # erm looks everywhere: 64 px are 2 x 2 tokens
 
 
 def test_nothing_in_the_artifacts_is_pickled(tracked: Path, registered: tuple[record.Run, registry.Version]) -> None:
-    files = [path for path in (tracked / "mlartifacts" / "models").rglob("*") if path.is_file()]
+    files = [path for path in (tracked / "mlruns" / "artifacts" / "models").rglob("*") if path.is_file()]
     assert {path.name for path in files} >= {"weights.safetensors", "config.json", "_pyfunc.py", "MLmodel"}
     assert not [path for path in files if path.suffix in (".pkl", ".pickle", ".pt", ".pth", ".pyc", ".joblib")]
     assert not any(path.read_bytes()[:2] in (b"\x80\x04", b"\x80\x05") for path in files)  # a pickle by another name

@@ -40,7 +40,7 @@ def test_a_prepared_store_is_ready_at_once_without_mlflow(tracked: Path) -> None
 
 def test_a_locked_database_is_one_sentence(tracked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "PATIENCE", 0.1)
-    holder = sqlite3.connect(tracked / "mlflow.db", isolation_level=None)
+    holder = sqlite3.connect(tracked / "mlruns" / "mlflow.db", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
     try:
         with pytest.raises(FieldmarkError, match=r"mlflow.db can't be used \(database is locked\): end the program"):
@@ -51,7 +51,7 @@ def test_a_locked_database_is_one_sentence(tracked: Path, monkeypatch: pytest.Mo
 
 def test_a_broken_database_or_a_silent_server_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "PATIENCE", 0.1)
-    (tmp_path / "mlflow.db").write_text("not a database, but long enough to be looked at as one" * 10)
+    (tmp_path / "mlruns" / "mlflow.db").write_text("not a database, but long enough to be looked at as one" * 10)
     with pytest.raises(FieldmarkError, match="file is not a database"):
         database.prepare(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")

@@ -39,7 +39,7 @@ def make(root: Path) -> Path:
     (root / "code").mkdir(parents=True)
     (root / "code" / "train.py").write_text("print()\n")
     (root / "requirements.lock").write_text("numpy==2\n")
-    (root / ".gitignore").write_text("mlflow.db*\nmlartifacts/\ndata/raw/\ndata/trained/\ndata/registered/\n")
+    (root / ".gitignore").write_text("mlruns/\ndata/raw/\ndata/trained/\ndata/registered/\n")
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["dataset"] = {"name": "shapes", "options": {}}
     (root / "params.yaml").write_text(yaml.safe_dump(params))
