@@ -109,7 +109,7 @@ class Classifier:
     def _input(self, images_BHW3: Pixels) -> Tensor:
         import torch
 
-        from fieldmark.loading.batches import normalise
+        from fieldmark.layers.pixels import normalise
         from fieldmark.training.embed import embed
 
         if self._on_pixels:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from fieldmark.core import layout, plugins, store
 from fieldmark.core.contracts import Backbone, Batch
 from fieldmark.core.params import Params
-from fieldmark.loading.batches import PixelBatches, normalise, tokens
+from fieldmark.layers.pixels import normalise
+from fieldmark.loading.batches import PixelBatches, tokens
 from fieldmark.loading.cache import Renders, rendered
 from fieldmark.loading.keys import keys, render_keys
 from fieldmark.loading.sources import Sources
@@ -41,7 +42,9 @@ class View:
 
     def build(self) -> nn.Module:
         """Return the model, untrained."""
-        built: nn.Module = self.plugin.build(self._backbone, len(self.classes), **self._options)
+        built: nn.Module = self.plugin.build(
+            self._backbone, len(self.classes), **plugins.accepted(self.plugin.build, self._options)
+        )
         return built
 
     def part(self, name: str) -> pd.DataFrame:

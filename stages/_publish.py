@@ -77,11 +77,10 @@ class Publisher:
         }
         run.log_json(card, CARD)
         fingerprint = lineage.cell_fingerprint(layout.trained(self.root, name, seed))
-        found = registry.register(
+        return registry.register(
             self.records, self.params.register_.name, run_id=run.run_id, model_id=model_id, fingerprint=fingerprint,
             tags=lineage.tags(manifest), description=about,
         )  # fmt: skip
-        return found
 
     def validation(self, champion: registry.Version) -> tuple[list[Observed], bool]:
         """Return the champion's observations on validation, and whether these are this reproduction's examples."""

@@ -28,7 +28,8 @@ def main(params: Params, root: Path, seed: int) -> None:
     """Show every render of one seed to the frozen backbone, once."""
     torch.set_num_threads(params.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    backbone = plugins.find("backbones", params.backbone.name).load(**params.backbone.options)
+    load = plugins.find("backbones", params.backbone.name).load
+    backbone = load(**plugins.accepted(load, params.backbone.options))
     sources = Sources(layout.raw(root, params), store.read_table(layout.index(root, params)))
     wanted = renders(params, store.read_table(layout.split(root, params, seed)), seed)
     folder, workers, says = layout.cache(root) / "rendered", params.threads, f"render seed {seed}"

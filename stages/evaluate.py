@@ -31,7 +31,7 @@ def main(params: Params, root: Path, model: str, seed: int) -> None:
         recipes, scores[part] = view.part(part), {}
         for name in tests:
             test, options = plugins.find("robustness", name), params.evaluate.tests[name]
-            found = test.score(answer, recipes, **known, **options)
+            found = test.score(answer, recipes, **known, **plugins.accepted(test.score, options))
             tables.append(to_table(found, recipes).assign(part=part))
             facts = {"higher_is_better": test.HIGHER_IS_BETTER, "meaning": test.MEANING}
             scores[part] |= {metric: {**describe(score), **facts} for metric, score in found.items()}

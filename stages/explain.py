@@ -29,7 +29,9 @@ def main(params: Params, root: Path, model: str, seed: int) -> None:
     described: dict[str, Any] = {}
     for name, options in params.explain.measures.items():
         measure = plugins.find("explain", name)
-        found = measure.score(masks_Nhw.astype(np.float64), view.object_masks(recipes), **seen, **options)
+        found = measure.score(
+            masks_Nhw.astype(np.float64), view.object_masks(recipes), **seen, **plugins.accepted(measure.score, options)
+        )
         facts = {"higher_is_better": measure.HIGHER_IS_BETTER, "meaning": measure.MEANING}
         scores |= found
         described |= {metric: {**describe(score), **facts} for metric, score in found.items()}

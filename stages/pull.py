@@ -9,10 +9,11 @@ from fieldmark.core.params import Params
 def main(params: Params, root: Path) -> None:
     """Bring the originals of the dataset and index them."""
     dataset = plugins.find("datasets", params.dataset.name)
+    options = plugins.accepted(dataset.pull, params.dataset.options)
     with store.atomic(layout.raw(root, params)) as folder:
         folder.mkdir()
-        dataset.pull(folder, **params.dataset.options)
-        index = tables.conform(dataset.index(folder, **params.dataset.options), tables.INDEX)
+        dataset.pull(folder, **options)
+        index = tables.conform(dataset.index(folder, **options), tables.INDEX)
         store.write_table(folder / "index.parquet", index)
 
 

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from fieldmark.checks.split import check_split
-
 from fieldmark.checks import demand, write_docs
+from fieldmark.checks.split import check_split
 from fieldmark.core import command, layout, plugins, store, tables
 from fieldmark.core.params import Params
 
@@ -21,7 +20,7 @@ def main(params: Params, root: Path, seed: int) -> None:
         train=wanted.train,
         val=wanted.val,
         test=wanted.test,
-        **wanted.options,
+        **plugins.accepted(recipe.assign, wanted.options),
     )
     recipes = tables.conform(recipes, tables.RECIPE)
     verdict = check_split(recipes, index, correlation=wanted.correlation, pairs=wanted.pairs)

@@ -22,7 +22,7 @@ def main(params: Params, root: Path, model: str, seed: int) -> None:
     datasets = [Dataset(f"{name} {part}", digest, source, part) for part in (view.plugin.TRAIN_PART, "val")]
     wanted = {"model": view.config(), "train": params.train.model_dump(), "split": params.split.model_dump()}
     validation = [*view.in_order(view.part("val"))]
-    parent = lineage.reproduction(root)
+    parent, code = lineage.reproduction(root), plugins.code()
     with cell_run(root, cell=f"train@{cell}", parent_key=parent, params=wanted, datasets=datasets) as run:
         module = initialised(view.build, seed)
         history = fit(
@@ -37,7 +37,7 @@ def main(params: Params, root: Path, model: str, seed: int) -> None:
             log=run.log_epoch,
             checkpoint=layout.cache(root) / "checkpoints" / f"{cell}.safetensors",
             every=params.train.checkpoint_every,
-            key=store.fingerprint([wanted, digest]),
+            key=store.fingerprint([wanted, digest, code]),
             device=view.device,
             progress=f"train {cell}",
         )

@@ -2,12 +2,16 @@
 
 import ast
 import pkgutil
+from collections.abc import Callable
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import fieldmark
 from fieldmark.core.errors import FieldmarkError
+from fieldmark.core.store import fingerprint, sha256
 
 
 def names(room: str) -> list[str]:
@@ -33,6 +37,31 @@ def find(room: str, name: str) -> ModuleType:
             f"or add fieldmark/{room}/{name}.py."
         )
     return import_module(f"fieldmark.{room}.{name}")
+
+
+def code() -> str:
+    """Return the name of the package's code: the sha256 of all its Python files."""
+    return fingerprint([sha256(path) for path in sorted(Path(fieldmark.__path__[0]).rglob("*.py"))])
+
+
+def accepted(function: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Return ``options`` if ``function`` takes them all.
+
+    Raises:
+        FieldmarkError: an option it does not know; the message lists those it does.
+
+    >>> accepted(int, {}), accepted(sorted, {"reverse": True})
+    ({}, {'reverse': True})
+    """
+    taken = signature(function).parameters.values() if options else []
+    known = [one.name for one in taken if one.default is not one.empty]
+    unknown = sorted(set(options) - set(known))
+    if unknown and not any(one.kind is one.VAR_KEYWORD for one in taken):
+        where = f"{function.__module__}.{function.__qualname__}"
+        raise FieldmarkError(
+            f"{where} has no option {', '.join(unknown)}: it takes {', '.join(known) or 'none'}; correct params.yaml."
+        )
+    return options
 
 
 #: Rooms whose files are plugins, and what one adds there.

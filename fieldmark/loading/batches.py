@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fieldmark.core.contracts import Batch
 from fieldmark.core.errors import FieldmarkError
+from fieldmark.layers.pixels import normalise
 from fieldmark.loading.augment import augment
 from fieldmark.loading.cache import Renders, open_pixels
 from fieldmark.loading.keys import number
@@ -40,18 +41,6 @@ def tokens(masks_NHW: Pixels, stride: int) -> npt.NDArray[np.float32]:
         )
     blocks = masks_NHW.reshape(count, height // stride, stride, width // stride, stride)
     return np.asarray((blocks > 127).mean(axis=(2, 4)), np.float32)
-
-
-def normalise(images_BHW3: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Turn uint8 pixels into a backbone's input (B, 3, H, W), channels-last in memory.
-
-    >>> pixel = torch.tensor([[[[0, 255, 255]]]], dtype=torch.uint8)
-    >>> normalise(pixel, mean=(0.0, 0.0, 0.5), std=(1.0, 2.0, 0.5)).flatten().tolist()
-    [0.0, 0.5, 1.0]
-    """
-    x_BCHW = images_BHW3.permute(0, 3, 1, 2).float().div_(255)
-    per_channel = (1, 3, 1, 1)
-    return x_BCHW.sub_(x_BCHW.new_tensor(mean).view(per_channel)).div_(x_BCHW.new_tensor(std).view(per_channel))
 
 
 class PixelBatches:

@@ -37,7 +37,10 @@ class Store(NamedTuple):
 def connect(root: Path, experiment: str = "fieldmark") -> Iterator[Store]:
     """Yield the project's store; inside the block a locked database or a silent server is a ``FieldmarkError``."""
     uri = database.prepare(root)
-    lock, artifacts = database.lock_file(root), None if database.file(root) is None else root.resolve() / "mlruns" / "artifacts"
+    lock, artifacts = (
+        database.lock_file(root),
+        None if database.file(root) is None else root.resolve() / "mlruns" / "artifacts",
+    )
     for name, value in MANNERS.items():
         os.environ.setdefault(name, value)
     with _everywhere(uri), _one_sentence(uri):

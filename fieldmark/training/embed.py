@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from fieldmark.core.contracts import Backbone
 from fieldmark.core.errors import FieldmarkError
+from fieldmark.layers.pixels import normalise
 
 
 def embed(
@@ -39,7 +40,7 @@ def embed(
     starts = range(0, len(images_NHW3), batch)
     for start in tqdm(starts, desc=progress, unit="batch", disable=not progress):
         taken = np.minimum(np.arange(start, start + batch), len(images_NHW3) - 1)
-        x_B3HW = normalise(_to(images_NHW3[taken], device), backbone)
+        x_B3HW = normalise(_to(images_NHW3[taken], device), backbone.mean, backbone.std)
         with torch.inference_mode(), torch.autocast(torch.device(device).type, torch.float16, enabled=device != "cpu"):
             features_BhwC = module(x_B3HW).permute(0, 2, 3, 1).half().cpu()
         if not features_BhwC.isfinite().all():
@@ -48,17 +49,6 @@ def embed(
                 "check the backbone's weights, mean and std."
             )
         into_NhwC[start : start + batch] = features_BhwC[: len(images_NHW3) - start].numpy()
-
-
-def normalise(pixels_BHW3: Tensor, backbone: Backbone) -> Tensor:
-    """Turn pixels in 0..255 into what the backbone wants: (B, 3, H, W), channels last.
-
-    >>> backbone = Backbone(torch.nn.Identity(), 3, 1, (0.0, 0.5, 0.5), (1.0, 0.5, 0.25), "")
-    >>> normalise(torch.full((1, 1, 1, 3), 255, dtype=torch.uint8), backbone).flatten().tolist()
-    [1.0, 1.0, 2.0]
-    """
-    mean_3, std_3 = (torch.tensor(value, device=pixels_BHW3.device) for value in (backbone.mean, backbone.std))
-    return ((pixels_BHW3 / 255 - mean_3) / std_3).permute(0, 3, 1, 2)
 
 
 def _to(images_BHW3: npt.NDArray[np.uint8], device: str) -> Tensor:
