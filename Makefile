@@ -21,7 +21,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 repro: setup  ## run the main job: from pull to champion and report
-	@python -m stages.overview dvc repro
+	@dvc repro && fieldmark show
 
 flow: setup  ## run the same graph as a Prefect flow, on a local server and worker
 	@python -m pipelines.flow

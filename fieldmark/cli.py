@@ -33,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         return sub
 
+    add("show", show, "Print the leaderboard and what to open.")
     one = add("trace", trace, "Follow a model, or a trained cell, down to the sha256 of every source image.")
     one.add_argument(
         "what", metavar="MODEL_URI|CELL", nargs="?", default=DEFAULT, help=f"{DEFAULT} (default), or ersm-0"
@@ -50,6 +51,21 @@ def _parser() -> argparse.ArgumentParser:
     one = add("ui", ui, "Open MLflow's pages on this machine only.")
     one.add_argument("--port", type=int, default=5000)
     return parser
+
+
+def show(options: argparse.Namespace) -> None:
+    """Print the leaderboard of the last report."""
+    from fieldmark.core.store import read_json
+    from fieldmark.report.leaderboard import leaderboard_text
+
+    folder = layout.report(options.root.resolve())
+    if not (folder / "leaderboard.json").exists():
+        raise FieldmarkError(f"{folder} holds no leaderboard yet: run make repro (or dvc repro report).")
+    rows = read_json(folder / "leaderboard.json")
+    print(leaderboard_text(rows, list(dict.fromkeys(row["model"] for row in rows))))
+    print(f"\nthe report     {folder / 'report.html'}")
+    print("the champion   fieldmark why   (its origin: fieldmark trace)")
+    print("every run      fieldmark ui    then open http://127.0.0.1:5000")
 
 
 def trace(options: argparse.Namespace) -> None:

@@ -53,7 +53,6 @@ def main(params: Params, root: Path) -> None:
         meanings=results.meanings,
     )
     print(leaderboard.leaderboard_text(rows, order))
-    print(f"\nopen {layout.report(root) / 'report.html'} in a browser; fieldmark ui shows every run")
 
 
 if __name__ == "__main__":

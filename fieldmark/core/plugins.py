@@ -85,3 +85,7 @@ def table() -> str:
             sentence = (ast.get_docstring(ast.parse((folder / f"{name}.py").read_text())) or "").split("\n\n")[0]
             rows.append(f"| `{room}` | `{name}` | {' '.join(sentence.split())} |")
     return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(table())
