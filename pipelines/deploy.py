@@ -33,17 +33,20 @@ SILENT = AutomationCore(
 )
 
 #: A crashed run is scheduled again; DVC knows which cells are done. One that never ran (count 0) would crash again.
+#: Not at once: a worker reports a crash twice, seconds apart, and the second report would hit the new attempt.
 AGAIN = AutomationCore(
     name="fieldmark: a crashed run starts again",
     trigger=EventTrigger(
-        expect={"prefect.flow-run.Crashed"},
+        after={"prefect.flow-run.Crashed"},
+        expect={"prefect.flow-run.Running"},
         match={
             "prefect.resource.id": "prefect.flow-run.*",
             "prefect.run-count": [str(count) for count in range(1, ATTEMPTS)],
         },
         for_each={"prefect.resource.id"},
-        posture=Posture.Reactive,
+        posture=Posture.Proactive,
         threshold=1,
+        within=timedelta(seconds=10),
     ),
     actions=[ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message="lost, starting again")],
 )

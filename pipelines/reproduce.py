@@ -9,6 +9,7 @@ from uuid import UUID
 from prefect import flow, get_client, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.futures import PrefectFuture
+from prefect.tasks import exponential_backoff
 
 from fieldmark.core.store import read_json
 from pipelines import graph, slots
@@ -59,7 +60,7 @@ def submit(cells: tuple[graph.Cell, ...], root: Path, workers: int) -> dict[str,
         while ready and running < workers:
             cell = by_name[ready.pop(0)]
             before = [futures[name] for name in cell.after]
-            task = reproduce_cell.with_options(retries=cell.retries)
+            task = reproduce_cell.with_options(retries=cell.retries, retry_delay_seconds=exponential_backoff(1))
             future = task.submit(cell, root, wait_for=before, return_state=False)
             future.add_done_callback(ended.put)
             futures[cell.name], names[future.task_run_id] = future, cell.name

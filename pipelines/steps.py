@@ -15,7 +15,6 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.concurrency.sync import concurrency
-from prefect.tasks import exponential_backoff
 
 from pipelines import leash, slots
 from pipelines.graph import DVC, Cell
@@ -55,7 +54,6 @@ def may_pass(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
     cache_policy=NO_CACHE,  # what is up to date is DVC's to say
     persist_result=False,
     retry_condition_fn=may_pass,
-    retry_delay_seconds=exponential_backoff(backoff_factor=1),
 )
 def reproduce_cell(cell: Cell, root: Path) -> None:
     """Bring one cell up to date.

@@ -1,0 +1,99 @@
+"""A DVC project of a few seconds, shaped like the real one: pull, cells of a matrix, a GPU stage, a leaderboard."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+CELL = """
+import os, sys, time
+from pathlib import Path
+stage, cell, source = sys.argv[1:]
+log = Path(os.environ["DVC_ROOT"]) / "log" / f"{stage}-{cell}"
+log.parent.mkdir(exist_ok=True)
+def note(word):
+    with log.open("a") as stream:
+        stream.write(f"{word} {time.time()} {os.environ.get('CUDA_VISIBLE_DEVICES', '')}\\n")
+note("start")
+out = Path("data") / stage / cell
+out.mkdir(parents=True, exist_ok=True)
+content = b"".join(path.read_bytes()[:64] for path in sorted(Path(source).rglob("*")) if path.is_file())
+for part in range(3):
+    (out / f"{part}.bin").write_bytes((content + cell.encode() + bytes([part])) * 2000)
+    time.sleep(0.3 if stage == "train" else 0.05)
+if stage == "report":
+    Path("data/report/leaderboard.json").write_text('[{"model": "a", "mean": 1.0}]')
+    Path("data/report/report.html").write_text("<p>who looks where</p>")
+note("end")
+"""
+
+GRAPH = """
+stages:
+  pull:
+    cmd: python cell.py pull all params.yaml
+    deps: [cell.py]
+    params: [models, seeds]
+    outs: [data/pull]
+    meta: {gpu: false, timeout: 60, retries: 0}
+  train:
+    matrix: {model: "${models}", seed: "${seeds}"}
+    cmd: python cell.py train ${item.model}-${item.seed} data/pull
+    deps: [cell.py, data/pull]
+    outs: ["data/train/${item.model}-${item.seed}"]
+    meta: {gpu: false, timeout: 60, retries: 2}
+  evaluated:
+    matrix: {seed: "${seeds}"}
+    cmd: python cell.py evaluated ${item.seed} data/train/a-${item.seed}
+    deps: [cell.py, "data/train/a-${item.seed}", "data/train/b-${item.seed}"]
+    outs: ["data/evaluated/${item.seed}": {cache: false}]
+    meta: {gpu: true, timeout: 60, retries: 0}
+  report:
+    cmd: python cell.py report all data/evaluated
+    deps: [cell.py, data/evaluated/0, data/evaluated/1]
+    outs: [data/report: {cache: false}]
+    meta: {gpu: false, timeout: 60, retries: 0}
+"""
+
+#: Each goes wrong in its own way the first time, or always.
+TROUBLES = """
+  refuses:
+    cmd: "echo try >> log/refuses; echo \\"fieldmark: there is no 'dog': use bird\\" >&2; exit 1"
+    deps: [data/pull]
+    outs: [data/refused]
+    meta: {gpu: false, timeout: 60, retries: 3}
+  network:
+    cmd: echo try >> log/network; [ $(wc -l < log/network) -gt 1 ] || exit 75; echo got > data/fetched
+    deps: [data/pull]
+    outs: [data/fetched]
+    meta: {gpu: false, timeout: 60, retries: 3}
+  orphan:  # kills DVC, its parent, and would go on alone for a minute
+    cmd: echo try >> log/orphan; [ $(wc -l < log/orphan) -gt 1 ] || { kill -9 $PPID; sleep 61.25; }; echo > data/late
+    deps: [data/pull]
+    outs: [data/late]
+    meta: {gpu: false, timeout: 60, retries: 3}
+"""
+
+
+def make(root: Path, troubles: str = "") -> Path:
+    """Write and commit the project; ``log/`` tells who ran when and is no output."""
+    root.mkdir(parents=True)
+    (root / "cell.py").write_text(CELL)
+    (root / "dvc.yaml").write_text(GRAPH + troubles)
+    (root / "params.yaml").write_text("models: [a, b]\nseeds: [0, 1]\n")
+    (root / ".gitignore").write_text("log/\n.cache/\ndata/\n")
+    for command in (
+        ["git", "init", "--quiet"],
+        [sys.executable, "-m", "dvc", "init", "--quiet"],
+        [sys.executable, "-m", "dvc", "config", "cache.type", "hardlink,copy"],
+        ["git", "add", "--all"],
+        ["git", "-c", "user.name=toy", "-c", "user.email=toy@example.org", "commit", "--quiet", "--message", "toy"],
+    ):
+        subprocess.run(command, cwd=root, check=True)
+    (root / "log").mkdir()
+    return root
+
+
+def spans(root: Path, stage: str) -> list[tuple[float, float]]:
+    """Return when each cell of a stage ran: the last start and end in its log."""
+    logs = [(root / "log" / path.name).read_text().split("\n") for path in (root / "log").glob(f"{stage}-*")]
+    times = [{line.split()[0]: float(line.split()[1]) for line in log if line} for log in logs]
+    return sorted((time["start"], time["end"]) for time in times)
