@@ -21,6 +21,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 repro: setup  ## run the main job: from pull to champion and report
+	@python -m pipelines.mend
 	@dvc repro && fieldmark show
 
 flow: setup  ## run the same graph as a Prefect flow, on a local server and worker
@@ -36,7 +37,7 @@ lint: setup  ## style, types and the rules of the rooms
 	@ruff check . && ruff format --check . && mypy && lint-imports
 
 test: setup lint  ## all tests but the browser's
-	@python -m pytest -n 2 -m "not browser"
+	@python -m pytest -n 2 --dist loadfile -m "not browser"
 
 test-browser: setup  ## the tests that open pages in Chromium
 	@python -m pytest -m browser

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
-import psutil  # type: ignore[import-untyped]  # ships no types
+import psutil
 
 from fieldmark.core.errors import FieldmarkError
 from pipelines import leash

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]  # ships no types
+import psutil
 import yaml
 
 from fieldmark.core.store import atomic
@@ -43,7 +43,7 @@ def _held(path: Path) -> Iterator[None]:
 
 def _whole(path: Path) -> bool:
     """Tell whether DVC would accept this lock file; one that was cut off between two stages is fine, just shorter."""
-    from dvc.schema import COMPILED_LOCKFILE_SCHEMA  # type: ignore[import-untyped]  # ships no types
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
     from voluptuous import Invalid
 
     try:

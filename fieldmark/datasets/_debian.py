@@ -11,7 +11,7 @@ from typing import IO, cast
 
 from tqdm import tqdm
 
-from fieldmark.core.errors import FieldmarkError
+from fieldmark.core.errors import FieldmarkError, TryAgainError
 
 INSTEAD = (
     "or use `shapes`, which downloads nothing"
@@ -33,7 +33,7 @@ def download(packages: Iterable[str], into: Path) -> dict[str, Path]:
         downloaded = _apt_get("download", into, package)
         if downloaded.returncode != 0:
             said = [*updated.stderr.splitlines()[:1], *downloaded.stderr.splitlines()[-1:]]
-            raise FieldmarkError(
+            raise TryAgainError(
                 f"apt-get could not download {package} ({'; '.join(said)}): "
                 f"check the network and apt's sources, {INSTEAD}."
             )

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from fieldmark.core.errors import FieldmarkError
+from fieldmark.core.errors import FieldmarkError, TryAgainError
 
 PATIENCE = 15  # seconds to wait for a locked database or a silent server
 SQLITE = "sqlite:///"
@@ -104,7 +104,7 @@ def _probe_database(file: Path) -> None:
         finally:
             connection.close()
     except sqlite3.Error as error:
-        raise FieldmarkError(
+        raise TryAgainError(
             f"MLflow's database {file} can't be used ({error}): end the program that holds it "
             "(a file viewer, a backup, a stopped run), then run the command again."
         ) from error
@@ -125,9 +125,9 @@ def _probe_server(uri: str) -> None:
             time.sleep(2)
 
 
-def unreachable(uri: str, reason: str) -> FieldmarkError:
+def unreachable(uri: str, reason: str) -> TryAgainError:
     """Return the sentence for a store that does not answer."""
-    return FieldmarkError(
+    return TryAgainError(
         f"MLflow at {uri} does not answer ({reason}): start it or free it, or unset MLFLOW_TRACKING_URI "
         "to use the project's own database, then run the command again."
     )
