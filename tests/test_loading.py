@@ -298,7 +298,7 @@ def test_workers_do_not_change_the_bytes(sources, tmp_path):
 
 def test_a_mistake_in_a_worker_is_said_and_leaves_nothing(sources, tmp_path):
     with pytest.raises(FieldmarkError, match="leaves its scene"):
-        rendered(recipes_of({"crop_x": 30}), sources, SIZE, tmp_path, workers=1)
+        rendered(recipes_of({"crop_x": 30}), sources, SIZE, tmp_path, workers=2)
     assert list(tmp_path.iterdir()) == []
 
 

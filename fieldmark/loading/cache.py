@@ -38,7 +38,7 @@ def rendered(
 ) -> Renders:
     """Return the pixels of ``recipes``, rendering what ``folder`` does not hold yet.
 
-    The bytes do not depend on ``workers`` (0: in this process). A killed run leaves nothing that would be taken for a
+    The bytes do not depend on ``workers`` (0 or 1: in this process). A killed run leaves nothing that would be taken for a
     result. The folder can be deleted at any time.
 
     Raises:
@@ -70,7 +70,7 @@ def _write(folder: Path, recipes_U: pd.DataFrame, sources: Sources, size: int, w
 
 
 def _mapped(paint: Callable[..., int], chunks: Sequence[pd.DataFrame], sources: Sources, workers: int) -> Iterator[int]:
-    if workers == 0:
+    if workers < 2:  # one alone is no faster, and takes seconds to start
         yield from (paint(chunk, sources=sources) for chunk in chunks)
         return
     # spawn: a fork would copy whatever threads the caller's libraries hold, locks included
