@@ -29,8 +29,10 @@ def clone(project: Path, into: Path, params: Path | None) -> Path:
     """Clone the last commit of ``project``, without DVC's cache, and steer it with ``params``."""
     shutil.rmtree(into, ignore_errors=True)
     subprocess.run(["git", "clone", "--quiet", project.resolve(), into], check=True)
-    if params:
+    if params:  # committed, for registration takes nothing else
         shutil.copy(params, into / "params.yaml")
+        who = ["-c", "user.name=bench", "-c", "user.email=bench@localhost"]
+        subprocess.run(["git", "-C", into, *who, "commit", "--quiet", "--all", "--message", "bench"], check=True)
     return into
 
 

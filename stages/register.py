@@ -48,7 +48,7 @@ def main(params: Params, root: Path) -> None:
             champion = versions[winner]
     verdicts = {model: decision.verdict for model, (decision, _) in judged.items()}
     told = {model: version.version for model, version in versions.items()}
-    receipt = {"model": name, "champion": champion.version, "versions": told, "verdicts": verdicts, "parent": parent}
+    receipt = {"model": name, "champion": champion.version, "versions": told, "verdicts": verdicts}
     store.write_json(layout.registered(root), receipt)
     print(f"{name} {champion.version} is champion ({verdicts}); fieldmark why tells why, fieldmark ui shows the runs")
 
