@@ -1,0 +1,19 @@
+"""What all tests share: one thread of arithmetic, and the whole flow on drawn shapes, made once."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import world as worlds
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """Keep tests that run side by side from fighting for the same cores."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a project with every cell trained, measured and reported; copy it to change it (``world.copy``)."""
+    return worlds.make(tmp_path_factory.mktemp("world") / "project")

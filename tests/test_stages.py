@@ -1,0 +1,246 @@
+"""The stages together, on drawn shapes: what they write, that they write it twice alike, and how they refuse."""
+
+import json
+import re
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import world as worlds
+import yaml
+from tracked_project import ROOT
+
+from fieldmark.core import layout, store, tables
+from fieldmark.core.errors import TRY_AGAIN, FieldmarkError
+from fieldmark.splits import spurious
+from fieldmark.tracking import database
+from stages import evaluate, explain, report, split, train
+
+MODELS = ["erm", "erm_unbiased", "ersm", "oracle_mask", "random_mask", "inverted_mask"]
+TEST = {
+    "average", "worst_group", "acc_trainprior", "acc_groupmean", "alignment_gap", "bg_gap", "corruption_accuracy",
+    "acc_original", "acc_only_fg", "acc_no_fg", "acc_only_bg_box", "acc_only_bg_tiled", "acc_mixed_same",
+    "acc_mixed_rand", "acc_mixed_next", "mask_iou_top_area", "token_auc", "energy_pointing", "deletion_own",
+    "deletion_magnitude", "deletion_random",
+}  # fmt: skip
+VALIDATION = {"average", "worst_group"}
+
+
+def leaderboard(root: Path) -> list[dict[str, Any]]:
+    """Read the leaderboard as strict JSON: NaN and Infinity are no part of it."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    rows: list[dict[str, Any]] = json.loads(
+        (layout.report(root) / "leaderboard.json").read_text(), parse_constant=refuse
+    )
+    return rows
+
+
+def row(root: Path, model: str, metric: str, part: str = "test") -> dict[str, Any]:
+    (found,) = [one for one in leaderboard(root) if (one["model"], one["metric"], one["part"]) == (model, metric, part)]
+    return found
+
+
+def observations(root: Path, model: str, metric: str) -> pd.DataFrame:
+    seeds = [layout.explained(root, model, seed).with_suffix(".parquet") for seed in (0, 1)]
+    table = pd.concat([store.read_table(path) for path in seeds])
+    return table[table["metric"] == metric]
+
+
+# What they write
+
+
+def test_the_leaderboard_has_the_documented_keys_for_every_model_and_metric(world: Path) -> None:
+    page = (ROOT / "data" / "README.md").read_text().partition("## `report/leaderboard.json`")[2]
+    keys = {key for line in re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE) for key in re.findall(r"`(\w+)`", line)}
+    rows = leaderboard(world)
+    assert keys == {
+        "model", "metric", "part", "mean", "low", "high", "n", "seeds", "chance", "higher_is_better"
+    }  # fmt: skip
+    assert all(set(one) == keys for one in rows)
+    wanted = [(metric, "test") for metric in TEST] + [(metric, "val") for metric in VALIDATION]
+    expected = sorted((model, *place) for model in MODELS for place in wanted)
+    assert sorted((one["model"], one["metric"], one["part"]) for one in rows) == expected
+    assert all(one["seeds"] == 2 and one["low"] <= one["mean"] <= one["high"] for one in rows)
+
+
+def test_counts_are_those_of_the_split(world: Path) -> None:
+    assert [row(world, "erm", "average", part)["n"] for part in ("test", "val")] == [80, 80]  # two seeds of 40
+    assert row(world, "erm", "bg_gap")["n"] == 160  # each example on two backgrounds
+
+
+def test_the_unknown_is_null(world: Path, tmp_path: Path) -> None:
+    root = worlds.copy(world, tmp_path / "copy")
+    for seed in (0, 1):
+        path = layout.explained(root, "erm", seed).with_suffix(".parquet")
+        table = store.read_table(path)
+        table.loc[table["metric"] == "token_auc", "value"] = np.nan
+        store.write_table(path, table)
+    report.main(worlds.load(root), root)
+    unknown = row(root, "erm", "token_auc")
+    assert [unknown[key] for key in ("mean", "low", "high", "n", "chance")] == [None, None, None, 0, 0.5]
+    assert row(root, "ersm", "token_auc") == row(world, "ersm", "token_auc")
+
+
+def test_the_page_names_every_model_and_loads_nothing(world: Path) -> None:
+    page = (layout.report(world) / "report.html").read_text()
+    assert all(model in page for model in MODELS)
+    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page)
+
+
+def test_configs_build_their_models_again(world: Path) -> None:
+    for model in MODELS:
+        config = store.read_json(layout.trained(world, model, 1) / "config.json")
+        assert (config["model"], config["seed"], config["classes"]) == (model, 1, ["disc", "square"])
+        assert len(store.read_json(layout.trained(world, model, 1) / "history.json")) == 5
+
+
+# What the controls must give
+
+
+def test_an_oracle_on_masked_pixels_does_not_know_the_background(world: Path) -> None:
+    gap = row(world, "oracle_mask", "bg_gap")
+    assert (gap["mean"], gap["low"], gap["high"]) == (0, 0, 0)
+    said = store.read_table(layout.evaluated(world, "oracle_mask", 0).with_suffix(".predictions.parquet"))
+    sure = said.pivot(index="example_id", columns="variant", values="probability")
+    for variant in ("only_fg", "mixed_same", "mixed_rand", "mixed_next"):
+        assert sure[variant].equals(sure["original"])
+
+
+def test_masks_that_follow_from_the_truth_score_what_follows_from_it(world: Path) -> None:
+    auc = {model: row(world, model, "token_auc")["mean"] for model in MODELS}
+    assert (auc["erm"], auc["oracle_mask"], auc["inverted_mask"]) == (0.5, 1, 0)  # uniform, truth, its opposite
+    low, high = row(world, "random_mask", "token_auc")["low"], row(world, "random_mask", "token_auc")["high"]
+    assert 0.4 < low < high < 0.6
+    for metric in ("energy_pointing", "mask_iou_top_area"):  # a mask that is the same everywhere is at chance
+        assert row(world, "erm", metric)["mean"] == pytest.approx(row(world, "erm", metric)["chance"])
+        assert row(world, "inverted_mask", metric)["mean"] < row(world, "random_mask", metric)["low"]
+
+
+def test_the_energy_on_the_object_is_that_of_its_token_shares(world: Path) -> None:
+    masks_Nhw = np.load(layout.explained(world, "oracle_mask", 0).with_suffix(".masks.npy")).astype(np.float64)
+    flat_Nn = masks_Nhw.reshape(len(masks_Nhw), -1)  # each token's share of object: s
+    truth_N, opposite_N = ((weight_Nn * flat_Nn).sum(1) / weight_Nn.sum(1) for weight_Nn in (flat_Nn, 1 - flat_Nn))
+    for model, expected_N in {"oracle_mask": truth_N, "inverted_mask": opposite_N}.items():
+        found = observations(world, model, "energy_pointing")["value"].to_numpy()[: len(flat_Nn)]
+        np.testing.assert_allclose(found, expected_N, atol=2e-3)  # masks are kept in half precision
+    shuffled = np.load(layout.explained(world, "random_mask", 0).with_suffix(".masks.npy")).astype(np.float64)
+    np.testing.assert_array_equal(np.sort(shuffled.reshape(flat_Nn.shape)), np.sort(flat_Nn))  # same area, other places
+
+
+# Twice the same bytes
+
+
+def test_measuring_twice_gives_the_same_bytes(world: Path, tmp_path: Path) -> None:
+    root = worlds.copy(world, tmp_path / "copy")
+    for folder in ("evaluated", "explained", "report"):
+        for path in (root / "data" / folder).rglob("*.*"):
+            path.unlink()
+    params = worlds.load(root)
+    for model in MODELS:
+        for seed in (0, 1):
+            evaluate.main(params, root, model, seed)
+            explain.main(params, root, model, seed)
+    report.main(params, root)
+    assert worlds.files(root / "data") == worlds.files(world / "data")
+
+
+def test_a_model_on_pixels_is_the_same_with_one_loader_or_two(world: Path, tmp_path: Path) -> None:
+    root, cells = worlds.copy(world, tmp_path / "copy"), []
+    small = yaml.safe_load(worlds.SHAPES.read_text())["train"]
+    for workers in (1, 2):
+        changes = {"train": small | {"epochs": 2, "workers": workers}, "models": {"finetune": {}}}
+        worlds.write_params(root, **changes)
+        params = worlds.load(root)
+        train.main(params, root, "finetune", 0)
+        cells.append(worlds.files(layout.trained(root, "finetune", 0)))
+    assert cells[0] == cells[1]
+    evaluate.main(params, root, "finetune", 0)
+    explain.main(params, root, "finetune", 0)
+    told = store.read_json(layout.explained(root, "finetune", 0))["test"]
+    assert set(told) == {name for name in TEST if name.startswith(("mask", "token", "energy", "deletion"))}
+
+
+# How they refuse: one sentence, exit code 1, and everything left as it was
+
+
+@pytest.fixture
+def copied(world: Path, tmp_path: Path) -> Path:
+    """Return a project to spoil."""
+    return worlds.copy(world, tmp_path / "copy")
+
+
+def test_a_truncated_image_is_named(copied: Path) -> None:
+    path = copied / "data" / "raw" / "shapes" / "index.parquet"
+    index = store.read_table(path)
+    index.loc[index["source_id"] == "cutout/disc/red-000", "bytes"] //= 2
+    store.write_table(path, index)
+    before = worlds.files(copied)
+    assert "cutout/disc/red-000" in worlds.refused(worlds.start(copied, "stages.validate"))
+    assert worlds.files(copied) == before
+
+
+def test_a_correlation_that_cannot_be_reached_is_named(copied: Path) -> None:
+    wanted = yaml.safe_load(worlds.SHAPES.read_text())["split"]
+    worlds.write_params(copied, split=wanted | {"correlation": 0.96})
+    before = worlds.files(copied)
+    said = worlds.refused(worlds.start(copied, "stages.split", 0))
+    assert "a correlation of 0.96 would put 38.4 of them on their own background" in said
+    assert worlds.files(copied) == before
+
+
+def test_an_unknown_option_of_a_model_lists_the_right_ones(copied: Path) -> None:
+    worlds.write_params(copied, models={"erm": {}, "ersm": {"lamda": 1}})
+    before = worlds.files(copied / "data")
+    said = worlds.refused(worlds.start(copied, "stages.train", "ersm", 0))
+    assert "has no option lamda: it takes lam, gam, temperature" in said
+    assert worlds.files(copied / "data") == before
+
+
+@pytest.mark.parametrize(
+    ("column", "sentence"),
+    [
+        ("fg_source", "no cut-out or photo is in two of training, validation and test"),
+        ("crop_x", "no pixel of a scene is in two of training, validation and test"),
+    ],
+)
+def test_a_recipe_that_leaks_is_refused(
+    copied: Path, monkeypatch: pytest.MonkeyPatch, column: str, sentence: str
+) -> None:
+    honest = spurious.assign
+
+    def leaky(index: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
+        """Show one example of the test part what training has seen."""
+        recipes = honest(index, **wanted)
+        seen = recipes[recipes["part"] == "train"].iloc[0]
+        alike = (recipes[["part", "label", "background"]] == ["test", seen["label"], seen["background"]]).all(axis=1)
+        leak = {"fg_source": ["fg_source"], "crop_x": ["bg_source", "crop_x", "crop_y", "crop_side"]}[column]
+        recipes.loc[alike.idxmax(), leak] = seen[leak]
+        return tables.conform(recipes, tables.RECIPE)
+
+    monkeypatch.setattr(spurious, "assign", leaky)
+    before = worlds.files(copied)
+    with pytest.raises(FieldmarkError, match=rf"the split of seed 0 may not pass: .* not so: {sentence} \(\d+: test-"):
+        split.main(worlds.load(copied), copied, 0)
+    assert worlds.files(copied) == before
+
+
+def test_mlflow_locked_or_silent_stops_training_with_one_sentence(copied: Path) -> None:
+    database.prepare(copied)
+    before = worlds.files(copied)
+    holder = sqlite3.connect(copied / "mlruns" / "mlflow.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    nobody = "http://127.0.0.1:9"
+    with (  # both wait for a while: side by side
+        worlds.start(copied, "stages.train", "erm", 0) as locked,
+        worlds.start(copied, "stages.train", "erm", 1, MLFLOW_TRACKING_URI=nobody) as silent,
+    ):
+        assert "(database is locked): end the program that holds it" in worlds.refused(locked, TRY_AGAIN)
+        assert f"MLflow at {nobody} does not answer" in worlds.refused(silent, TRY_AGAIN)
+    holder.close()
+    assert worlds.files(copied) == before
