@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from fieldmark.core import command, layout, store
+from fieldmark.core import command, layout, plugins, store
 from fieldmark.core.params import Params
 from fieldmark.report import claims, leaderboard, page, plots
 from stages._gallery import gallery
@@ -43,7 +43,8 @@ def main(params: Params, root: Path) -> None:
         folder / "report.html",
         title=f"Who leans on the background? {params.dataset.name}, {len(params.seeds)} seeds",
         rows=rows,
-        order=order,
+        models={model: plugins.sentence("models", model) for model in order},
+        level=params.stats.level,
         claims=ledger,
         groups=[row for model in order for row in results.groups(model)],
         gallery=[picture for model in order for picture in gallery(params, root, model, params.seeds[0])],

@@ -9,10 +9,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fieldmark.core import plugins, store
 from fieldmark.report import claims, leaderboard, page, plots
-from fieldmark.report.pictures import Picture, dimmed
+from fieldmark.report.pictures import Picture, dimmed, sheet
 
 ORDER = ["erm", "erm_unbiased", "ersm", "oracle_mask", "random_mask", "inverted_mask"]
 VARIANTS = ["original", "only_fg", "no_fg", "only_bg_box", "only_bg_tiled", "mixed_same", "mixed_rand", "mixed_next"]
@@ -75,7 +76,8 @@ def example():
     return {
         "title": "fieldmark on wildstamps",
         "rows": rows(),
-        "order": ORDER,
+        "models": {model: plugins.sentence("models", model) for model in ORDER},
+        "level": 0.95,
         "claims": ledger(),
         "groups": [
             row(model, "group", worst + 0.05 * place, group=group, n=300)
@@ -183,8 +185,8 @@ def test_page_without_anything_measured_and_with_a_hostile_name(tmp_path):
 def test_verdict_names_the_check_that_settled_it():
     gate = example()["gate"]
     assert page.verdict(gate) == (
-        "The champion is erm: ersm stays a challenger (not enough evidence: worst-group accuracy, challenger minus"
-        " champion: 0.031 [-0.012, 0.071])."
+        "The champion is erm: ersm stays a challenger (not enough evidence: worst-group accuracy, ersm minus erm:"
+        " 0.031 [-0.012, 0.071])."
     )
     passed = [reason | {"passed": True} for reason in gate.decisions[0]["reasons"]]
     promoted = page.Gate("ersm", [gate.decisions[0] | {"verdict": "promote", "reasons": passed}])
@@ -221,6 +223,30 @@ def test_rows_read_back_from_json_print_the_same(tmp_path):
     assert leaderboard.leaderboard_text(back, ORDER) == leaderboard.leaderboard_text(rows(), ORDER)
     again = plots.drawings(back, ORDER, [])
     assert [drawing.svg for drawing in again] == [drawing.svg for drawing in plots.drawings(rows(), ORDER, [])]
+
+
+def test_measures_are_shown_in_one_order_and_strangers_last():
+    mixed = [row("erm", metric, 0.5) for metric in ("stranger", "acc_no_fg", "token_auc", "acc_original", "average")]
+    assert leaderboard.metrics(mixed) == ["average", "token_auc", "acc_original", "acc_no_fg", "stranger"]
+
+
+def test_no_model_is_best_where_the_object_is_gone(tmp_path):
+    bare = [row("erm", "average", 0.8), row("erm", "acc_no_fg", 0.7)]
+    page.write(tmp_path / "report.html", **(example() | {"rows": bare}))
+    text = (tmp_path / "report.html").read_text()
+    assert "<strong>0.800</strong>" in text
+    assert "<strong>0.700</strong>" not in text
+    assert leaderboard.UNRANKED["acc_no_fg"] in text
+
+
+def test_sheet_breaks_into_rows_with_mistakes_first(tmp_path):
+    black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8)
+    right = Picture("erm", white, np.ones((1, 1)), "bird", "land", "bird", 0.9)
+    wrong = right._replace(image_HW3=black, predicted="land mammal")
+    with Image.open(sheet(tmp_path / "sheet.png", [right, right, wrong], columns=2)) as page_of_three:
+        assert page_of_three.size == (320, 2 * 346)
+        assert page_of_three.getpixel((80, 100)) == (0, 0, 0)
+        assert page_of_three.getpixel((80, 346 + 100)) == (255, 255, 255)
 
 
 def test_validation_rows_stay_out_of_the_leaderboard():

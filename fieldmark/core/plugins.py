@@ -76,14 +76,21 @@ ROOMS = {
 }
 
 
+def sentence(room: str, name: str) -> str:
+    """Return how a plugin's file introduces itself, without importing it.
+
+    >>> sentence("models", "erm")
+    'The plain network: every token counts the same.'
+    """
+    file = Path(fieldmark.__path__[0]) / room / f"{name}.py"
+    return " ".join((ast.get_docstring(ast.parse(file.read_text())) or "").split("\n\n")[0].split())
+
+
 def table() -> str:
     """Return every plugin with its file's first sentence, as a Markdown table; the README holds it."""
     rows = ["| room | plugin | what it is |", "|---|---|---|"]
     for room in ROOMS:
-        folder = Path(fieldmark.__path__[0]) / room
-        for name in names(room):
-            sentence = (ast.get_docstring(ast.parse((folder / f"{name}.py").read_text())) or "").split("\n\n")[0]
-            rows.append(f"| `{room}` | `{name}` | {' '.join(sentence.split())} |")
+        rows += [f"| `{room}` | `{name}` | {sentence(room, name)} |" for name in names(room)]
     return "\n".join(rows)
 
 

@@ -1,7 +1,7 @@
 """The claim ledger: sentences that the numbers may contradict, each with the difference that decides it."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from fieldmark.report.leaderboard import figure, title
@@ -137,6 +137,17 @@ def verdict(difference: Interval, threshold: float) -> str:
     if difference.high < bar:
         return REFUTED
     return SUPPORTED if difference.mean >= threshold else PARTLY
+
+
+def tally(ledger: Sequence[Mapping[str, Any]], about: str) -> str:
+    """Return how the claims about something fared, in a few words.
+
+    >>> tally([{"about": "method", "verdict": v} for v in (SUPPORTED, INCONCLUSIVE, SUPPORTED)], "method")
+    '2 of 3 claims supported, 1 inconclusive'
+    """
+    verdicts = [entry["verdict"] for entry in ledger if entry["about"] == about]
+    others = [f"{verdicts.count(other)} {other}" for other in (PARTLY, REFUTED, INCONCLUSIVE) if other in verdicts]
+    return ", ".join([f"{verdicts.count(SUPPORTED)} of {len(verdicts)} claims supported", *others])
 
 
 def evidence(entry: dict[str, Any]) -> str:

@@ -13,27 +13,44 @@ Row = dict[str, Any]
 #: The columns everybody sees first.
 HEADLINE = ("average", "worst_group", "bg_gap", "token_auc")
 
-_TITLES = {
+_TITLES = {  # in the order to show them
+    "average": "average",
     "worst_group": "worst group",
-    "acc_trainprior": "accuracy, training prior",
-    "acc_groupmean": "accuracy, group mean",
-    "alignment_gap": "aligned - conflicting",
     "bg_gap": "BG-Gap",
-    "corruption_accuracy": "accuracy, corrupted",
     "token_auc": "mask AUC",
+    "alignment_gap": "alignment gap",
+    "acc_groupmean": "accuracy, group mean",
+    "acc_trainprior": "accuracy, training prior",
+    "acc_original": "accuracy, unchanged",
+    "acc_mixed_same": "accuracy, own class's backgrounds",
+    "acc_mixed_rand": "accuracy, random backgrounds",
+    "acc_mixed_next": "accuracy, next class's backgrounds",
+    "acc_only_fg": "accuracy, object alone",
+    "acc_no_fg": "accuracy, object blackened",
+    "acc_only_bg_box": "accuracy, object's box blackened",
+    "acc_only_bg_tiled": "accuracy, object tiled over",
+    "corruption_accuracy": "accuracy, corrupted",
     "mask_iou_top_area": "mask IoU, top area",
     "energy_pointing": "mask energy on object",
     "deletion_own": "deletion, own ranking",
     "deletion_magnitude": "deletion, by magnitude",
     "deletion_random": "deletion, random",
+    "loss": "training loss",
+    "val_accuracy": "validation, average",
+    "val_worst_group": "validation, worst group",
 }
+
+#: Measures on which no model is best, and why.
+UNRANKED = dict.fromkeys(
+    ("acc_no_fg", "acc_only_bg_box", "acc_only_bg_tiled"), "the object is gone: above chance, the background tells"
+) | dict.fromkeys(("deletion_magnitude", "deletion_random"), "for comparison with the own ranking")
 
 
 def title(metric: str) -> str:
     """Return what people call a metric.
 
-    >>> title("bg_gap"), title("acc_mixed_rand")
-    ('BG-Gap', 'accuracy, mixed rand')
+    >>> title("bg_gap"), title("acc_some_variant")
+    ('BG-Gap', 'accuracy, some variant')
     """
     return _TITLES.get(metric, metric.replace("acc_", "accuracy, ").replace("_", " "))
 
@@ -68,9 +85,9 @@ def find(rows: Sequence[Row], model: str, metric: str, part: str = "test") -> Ro
 
 
 def metrics(rows: Sequence[Row], part: str = "test") -> list[str]:
-    """Return the metrics of a part in the order they come, the headline first."""
+    """Return the metrics of a part in the order to show them; those without a place in it come last, as they are."""
     seen = dict.fromkeys(row["metric"] for row in rows if row["part"] == part)
-    return [metric for metric in HEADLINE if metric in seen] + [metric for metric in seen if metric not in HEADLINE]
+    return [metric for metric in _TITLES if metric in seen] + [metric for metric in seen if metric not in _TITLES]
 
 
 def leaderboard_records(rows: Sequence[Row], order: Sequence[str]) -> list[dict[str, str]]:

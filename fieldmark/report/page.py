@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from fieldmark.core.store import atomic
 from fieldmark.report import leaderboard, pictures, plots
 from fieldmark.report._canvas import Drawing
-from fieldmark.report.claims import evidence
+from fieldmark.report.claims import evidence, tally
 from fieldmark.report.leaderboard import Row
 
 
@@ -31,7 +31,8 @@ def write(
     *,
     title: str,
     rows: Sequence[Row],
-    order: Sequence[str],
+    models: Mapping[str, str],
+    level: float,
     claims: Sequence[Mapping[str, Any]],
     groups: Sequence[Row],
     gallery: Sequence[pictures.Picture],
@@ -46,7 +47,8 @@ def write(
         path: the HTML file.
         title: its heading.
         rows: the leaderboard; what is unknown is NaN or None.
-        order: models, in the order to show them.
+        models: what each model is, in one sentence, in the order to show them.
+        level: of the intervals, such as 0.95.
         claims: the ledger, from ``claims.judged``.
         groups: accuracy per model and group: ``{"model", "group", "mean", "low", "high", "n"}``.
         gallery: example pictures, in the order to show them.
@@ -55,9 +57,12 @@ def write(
         gate: the newest decisions; None if there was none yet.
         meanings: metric -> the sentence that says what it measures.
     """
+    order = list(models)
     html = _template().render(
         title=title,
         verdict=verdict(gate),
+        models=models,
+        level=f"{level * 100:g} %",
         order=order,
         headline=[metric for metric in leaderboard.HEADLINE if metric in leaderboard.metrics(rows)],
         measures=[_measure(rows, order, metric, meanings) for metric in leaderboard.metrics(rows)],
@@ -86,12 +91,13 @@ def verdict(gate: Gate | None) -> str:
 
 def _judged(decision: Mapping[str, Any]) -> str:
     """Say what became of one challenger, and the check that settled it: the last one passed, or all that failed."""
-    reasons = decision["reasons"]
+    reasons, challenger, champion = decision["reasons"], decision["challenger"], decision["champion"]
     failed = [reason for reason in reasons if not reason["passed"]]
     settled = ", ".join(f"{reason['check']}: {found(reason['found'])}" for reason in failed or reasons[-1:])
+    settled = settled.replace("challenger minus champion", f"{challenger} minus {champion}")  # a difference needs names
     outcome = {"promote": "was promoted", "keep": "was turned down"}.get(decision["verdict"], "stays a challenger")
     why = f"{decision['verdict']}: " if outcome == "stays a challenger" else ""
-    return f"{decision['challenger']} {outcome} ({why}{settled})"
+    return f"{challenger} {outcome} ({why}{settled})"
 
 
 def found(value: Any) -> str:
@@ -108,13 +114,14 @@ def _measure(rows: Sequence[Row], order: Sequence[str], metric: str, meanings: M
     cells = {model: leaderboard.find(rows, model, metric) for model in order}
     known = [row for row in cells.values() if row and leaderboard.figure(row["mean"]) != "unknown"]
     higher = next(row for row in rows if row["metric"] == metric)["higher_is_better"]
+    best = (max if higher else min)((row["mean"] for row in known), default=None)
     chances = {leaderboard.figure(row["chance"]) for row in cells.values() if row}
     return {
         "metric": metric,
         "meaning": meanings.get(metric, ""),
-        "higher": higher,
-        "best": (max if higher else min)((row["mean"] for row in known), default=None),
-        "chance": chances.pop() if len(chances) == 1 else "differs",  # the model's own random ranking, in deletion
+        "direction": leaderboard.UNRANKED.get(metric, "higher is better" if higher else "lower is better"),
+        "best": None if metric in leaderboard.UNRANKED else best,
+        "chance": chances.pop() if len(chances) == 1 else "by model",  # its own random ranking, in deletion
         "cells": cells,
         "examples": max((row["n"] for row in known), default=0),
     }
@@ -143,6 +150,7 @@ def _template() -> Any:
         interval=leaderboard.interval,
         title=leaderboard.title,
         evidence=evidence,
+        tally=tally,
         found=found,
         source=_source,
         photo=pictures.photo,

@@ -53,20 +53,21 @@ def dimmed(image_HW3: npt.NDArray[np.uint8], mask_hw: npt.NDArray[np.floating]) 
     return np.asarray((image_HW3 * bright_HW[..., None]).round(), np.uint8)
 
 
-def sheet(path: Path, pictures: Sequence[Picture]) -> Path:
+def sheet(path: Path, pictures: Sequence[Picture], columns: int = 4) -> Path:
     """Write all pictures as one PNG, wrong decisions first: what the camera saw above what the model saw; return it."""
     from PIL import Image, ImageDraw
 
     side, band = 160, 26
-    page = Image.new("RGB", (side * max(len(pictures), 1), 2 * side + band), "white")
+    height = 2 * side + band
+    page = Image.new("RGB", (side * columns, height * max(-(-len(pictures) // columns), 1)), "white")
     draw = ImageDraw.Draw(page)
     for place, picture in enumerate(sorted(pictures, key=lambda one: one.right)):
-        left = place * side
+        left, top = place % columns * side, place // columns * height
         for row, image_HW3 in enumerate((picture.image_HW3, dimmed(picture.image_HW3, picture.mask_hw))):
-            page.paste(Image.fromarray(image_HW3).resize((side - 4, side - 4)), (left, band + row * side))
+            page.paste(Image.fromarray(image_HW3).resize((side - 4, side - 4)), (left, top + band + row * side))
         said = "right" if picture.right else "wrong"
-        draw.text((left + 2, 1), f"{said}: {picture.predicted} {picture.probability:.2f}", fill="black")
-        draw.text((left + 2, 12), f"is {picture.label} on {picture.background}", fill="black")
+        draw.text((left + 2, top + 1), f"{said}: {picture.predicted} {picture.probability:.2f}", fill="black")
+        draw.text((left + 2, top + 12), f"is {picture.label} on {picture.background}", fill="black")
     page.save(path)
     return path
 

@@ -70,7 +70,8 @@ def average_against_worst(rows: Sequence[Row], order: Sequence[str]) -> Drawing 
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
-        low = min(min(x["mean"], y["mean"]) for x, y in known.values()) - 0.1
+        ends = [row["mean"] - _error(row)[0][0] for pair in known.values() for row in pair]
+        low = math.floor(20 * min(ends) - 0.2) / 20
         axes.set(xlabel="average accuracy", ylabel="worst-group accuracy", xlim=(low, 1.0), ylim=(low, 1.0))
         axes.plot([low, 1], [low, 1], color=FAINT, linestyle="--", linewidth=1, zorder=1)
         heights = spread([y["mean"] for _, y in known.values()], gap=0.065 * (1 - low))
@@ -136,7 +137,7 @@ def training(curves: Sequence[Curve], order: Sequence[str]) -> Drawing | None:
     def draw(figure: "Figure") -> None:
         panels = figure.subplots(len(measures), 1, sharex=True, squeeze=False)[:, 0]
         for axes, measure in zip(panels, measures, strict=True):
-            axes.set_ylabel(measure)
+            axes.set_ylabel(title(measure))
             for place, model in enumerate(order):
                 runs_SE = [curve.values for curve in curves if (curve.model, curve.measure) == (model, measure)]
                 if runs_SE:
