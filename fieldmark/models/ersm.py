@@ -1,4 +1,8 @@
-"""Energy-regularised spatial mask (ERSM, arXiv 2604.06893): a learned gate on the last feature map."""
+"""Energy-regularised spatial mask (ERSM, arXiv 2604.06893): a learned gate on the last feature map.
+
+The defaults are the released setting: on wildstamps no other was better on validation, and it is as good without its
+energy; what helps is the gate that starts nearly closed (``bench/ersm_settings.py`` shows both, after ``make repro``).
+"""
 
 from torch import Tensor, nn
 
