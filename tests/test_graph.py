@@ -187,4 +187,4 @@ def test_what_was_trained_before_is_restored_and_says_so(grown: tuple[Path, str]
         assert tags["fieldmark.restored_from"] == first != other
         curve = records.client.get_metric_history(again, "loss")
         assert [point.step for point in curve] == list(range(5))
-    cli.main(["--root", str(root), "verify"])
+    run(root, "fieldmark.cli", "verify")

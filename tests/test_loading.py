@@ -290,7 +290,8 @@ def test_each_distinct_render_is_made_once(sources, tmp_path, monkeypatch):
         assert (again.masks_UHW[again.rows_N[-1 - row]] == render(recipe, sources, SIZE).mask_HW).all()
 
 
-def test_workers_do_not_change_the_bytes(sources, tmp_path):
+def test_workers_do_not_change_the_bytes(sources, tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "CHUNK", 8)  # so that there is work for two
     for workers in (0, 2):
         rendered(MANY, sources, SIZE, tmp_path / str(workers), workers=workers)
     assert files(tmp_path / "0") == files(tmp_path / "2")

@@ -16,7 +16,6 @@ from tracked_project import ROOT
 from fieldmark.core import layout, store, tables
 from fieldmark.core.errors import TRY_AGAIN, FieldmarkError
 from fieldmark.splits import spurious
-from fieldmark.tracking import database
 from stages import evaluate, explain, report, split, train
 
 MODELS = ["erm", "erm_unbiased", "ersm", "oracle_mask", "random_mask", "inverted_mask"]
@@ -231,7 +230,6 @@ def test_a_recipe_that_leaks_is_refused(
 
 
 def test_mlflow_locked_or_silent_stops_training_with_one_sentence(copied: Path) -> None:
-    database.prepare(copied)
     before = worlds.files(copied)
     holder = sqlite3.connect(copied / "mlruns" / "mlflow.db", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")

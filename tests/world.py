@@ -70,6 +70,7 @@ def copy(root: Path, into: Path) -> Path:
     """Return a copy whose files may be replaced, as the stages do, but not edited in place: they share their bytes."""
     shutil.copytree(root, into, copy_function=os.link, ignore=shutil.ignore_patterns("mlruns", "params.yaml"))
     shutil.copy(root / "params.yaml", into)
+    shutil.copytree(root / "mlruns", into / "mlruns")
     return into
 
 
