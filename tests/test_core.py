@@ -26,6 +26,17 @@ def test_the_shipped_parameters_load() -> None:
     assert loaded.split.pairs == {"bird": "water", "land mammal": "land"}
 
 
+def test_drawn_shapes_are_the_same_job_on_other_data() -> None:
+    ours, shapes = (yaml.safe_load((ROOT / name).read_text()) for name in ("params.yaml", "params/shapes.yaml"))
+    assert {key for key in ours if ours[key] != shapes[key]} == {"dataset", "size", "split"}
+    assert {key for key in ours["split"] if ours["split"][key] != shapes["split"][key]} == {"pairs"}
+    assert params.load(ROOT / "params" / "shapes.yaml").models == params.load(ROOT / "params.yaml").models
+
+
+def test_the_smoke_parameters_load() -> None:
+    assert params.load(ROOT / "params" / "smoke.yaml").dataset.name == "shapes"
+
+
 def test_an_unknown_key_is_named(tmp_path: Path) -> None:
     with pytest.raises(errors.FieldmarkError, match=r"params\.yaml: unknown key 'sede': remove it or correct"):
         params.load(written(tmp_path, sede=[1]))

@@ -151,7 +151,7 @@ def test_measuring_twice_gives_the_same_bytes(world: Path, tmp_path: Path) -> No
 
 def test_a_model_on_pixels_is_the_same_with_one_loader_or_two(world: Path, tmp_path: Path) -> None:
     root, cells = worlds.copy(world, tmp_path / "copy"), []
-    small = yaml.safe_load(worlds.SHAPES.read_text())["train"]
+    small = yaml.safe_load(worlds.SMOKE.read_text())["train"]
     for workers in (1, 2):
         changes = {"train": small | {"epochs": 2, "workers": workers}, "models": {"finetune": {}}}
         worlds.write_params(root, **changes)
@@ -185,7 +185,7 @@ def test_a_truncated_image_is_named(copied: Path) -> None:
 
 
 def test_a_correlation_that_cannot_be_reached_is_named(copied: Path) -> None:
-    wanted = yaml.safe_load(worlds.SHAPES.read_text())["split"]
+    wanted = yaml.safe_load(worlds.SMOKE.read_text())["split"]
     worlds.write_params(copied, split=wanted | {"correlation": 0.96})
     before = worlds.files(copied)
     said = worlds.refused(worlds.start(copied, "stages.split", 0))

@@ -14,12 +14,12 @@ from fieldmark.core import params as parameters
 from fieldmark.core.params import Params
 from stages import embed, evaluate, explain, pull, report, split, train, validate
 
-SHAPES = ROOT / "params" / "shapes.yaml"
+SMOKE = ROOT / "params" / "smoke.yaml"
 
 
 def write_params(root: Path, **changes: object) -> None:
     """Write ``params.yaml``: the small one with some sections replaced."""
-    values = yaml.safe_load(SHAPES.read_text()) | changes
+    values = yaml.safe_load(SMOKE.read_text()) | changes
     (root / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
 
 
