@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from fieldmark import serve
-from fieldmark.core import layout, store
+from fieldmark.core import layout, plugins, store
 from fieldmark.core.params import Params
-from fieldmark.report.leaderboard import HEADLINE
+from fieldmark.report.leaderboard import HEADLINE, interval, leaderboard_markdown, title
 from fieldmark.report.pictures import sheet
 from fieldmark.stats import Observed, from_table
 from fieldmark.tracking import gate, ledger, lineage, model, registry, trace
@@ -47,6 +47,7 @@ class Publisher:
                 params=store.read_json(folder / "config.json"), history=store.read_json(folder / "history.json"),
                 pictures=[sheet(Path(workspace) / "right and wrong.png", pictures)],
             )  # fmt: skip
+        run.describe(f"{plugins.sentence('models', name)} Seed {seed}; Artifacts hold pictures of what it saw.")
         model_id = None
         if name in self.contenders:
             example = pictures[0].image_HW3[None]
@@ -79,8 +80,23 @@ class Publisher:
         fingerprint = lineage.cell_fingerprint(layout.trained(self.root, name, seed))
         return registry.register(
             self.records, self.params.register_.name, run_id=run.run_id, model_id=model_id, fingerprint=fingerprint,
-            tags=lineage.tags(manifest), description=about,
+            tags=lineage.tags(manifest), description=f"{about}. {self._measured(name)}",
         )  # fmt: skip
+
+    def _measured(self, name: str) -> str:
+        """Say a model's headline in one sentence."""
+        said = [f"{title(metric)} {interval(self.results.row((name, metric, 'test')))}" for metric in HEADLINE]
+        return f"On test, mean over {len(self.params.seeds)} seeds: {', '.join(said)}."
+
+    def summary(self, champion: registry.Version) -> None:
+        """Describe the reproduction's run: its leaderboard and who is champion."""
+        models = list(self.params.models)
+        rows = [self.results.row((model, metric, "test")) for model in models for metric in HEADLINE]
+        Run(self.records, self.parent).describe(
+            f"{self.params.dataset.name}, {len(self.params.seeds)} seeds; on test, means over seeds with"
+            f" {self.params.stats.level * 100:g} % intervals.\n\n{leaderboard_markdown(rows, models)}\n\n"
+            f"Champion: version {champion.version} of {champion.name}. Artifacts hold the report."
+        )
 
     def validation(self, champion: registry.Version) -> tuple[list[Observed], bool]:
         """Return the champion's observations on validation, and whether these are this reproduction's examples."""

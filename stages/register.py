@@ -46,6 +46,7 @@ def main(params: Params, root: Path) -> None:
         if winner:
             registry.promote(records, versions[winner], judged[winner][0])
             champion = versions[winner]
+    publisher.summary(champion)
     verdicts = {model: decision.verdict for model, (decision, _) in judged.items()}
     told = {model: version.version for model, version in versions.items()}
     receipt = {"model": name, "champion": champion.version, "versions": told, "verdicts": verdicts}

@@ -11,6 +11,7 @@ from tracked_project import CELL, git
 
 from fieldmark import cli, doctor
 from fieldmark.core import layout
+from fieldmark.core.errors import TRY_AGAIN
 from fieldmark.tracking import database, gate, ledger, lineage, publish, registry
 from fieldmark.tracking.store import connect
 from fieldmark.tracking.why import Card
@@ -47,10 +48,10 @@ def say(root: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
-def fail(root: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def fail(root: Path, capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 1) -> str:
     with pytest.raises(SystemExit) as end:
         cli.main(["--root", str(root), *arguments])
-    assert end.value.code == 1
+    assert end.value.code == code
     return capsys.readouterr().err
 
 
@@ -106,7 +107,7 @@ def test_mistakes_are_one_sentence(
     monkeypatch.setattr(database, "PATIENCE", 0.1)
     holder = sqlite3.connect(champion / "mlruns" / "mlflow.db", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
-    assert fail(champion, capsys, "why").count("\n") == 1
+    assert fail(champion, capsys, "why", code=TRY_AGAIN).count("\n") == 1
     holder.close()
 
 
@@ -143,6 +144,7 @@ def test_the_pages_open_on_this_machine_only(
     champion: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[list[str]] = []
+    monkeypatch.setenv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # what ui sets: the test leaves no trace of it
     monkeypatch.setattr("os.execv", lambda _program, arguments: started.append(arguments))
     assert "http://127.0.0.1:5001" in say(champion, capsys, "ui", "--port", "5001")
-    assert started[0][-4:] == ["--host", "127.0.0.1", "--port", "5001"]
+    assert started[0][-6:] == ["--host", "127.0.0.1", "--port", "5001", "--workers", "1"]

@@ -51,6 +51,7 @@ def test_a_locked_database_is_one_sentence(tracked: Path, monkeypatch: pytest.Mo
 
 def test_a_broken_database_or_a_silent_server_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "PATIENCE", 0.1)
+    (tmp_path / "mlruns").mkdir()
     (tmp_path / "mlruns" / "mlflow.db").write_text("not a database, but long enough to be looked at as one" * 10)
     with pytest.raises(FieldmarkError, match="file is not a database"):
         database.prepare(tmp_path)
@@ -87,6 +88,7 @@ def test_a_cell_is_logged_live_under_its_parent(tracked: Path, monkeypatch: pyte
     with runs.cell_run(tracked, cell=CELL, parent_key="live", params=params, datasets=[project.DATA]) as run:
         run.log_epoch({"epoch": 1, "loss": 0.5, "val": None, "worst": float("nan")})
         run.finish("fp-live", HISTORY)
+        run.describe("looks *everywhere*")
     with connect(tracked) as store:
         found = store.client.get_run(run.run_id)
         curve = [(m.step, m.value) for m in store.client.get_metric_history(run.run_id, "loss")]
@@ -95,6 +97,7 @@ def test_a_cell_is_logged_live_under_its_parent(tracked: Path, monkeypatch: pyte
         assert found.data.params == {"model": "erm", "train.lr": "0.1"}
         assert sorted(curve) == [(0, 1.0), (1, 0.5)]  # epoch 0 came from before an interruption, epoch 1 is not doubled
         assert found.data.tags["fieldmark.origin"] == "trained"
+        assert found.data.tags["mlflow.note.content"] == "looks *everywhere*"
         assert found.data.tags["dvc.stage"] == CELL
         assert found.inputs.dataset_inputs[0].dataset.digest == project.DATA.digest
         assert found.data.tags[runs.PARENT] == runs.parent_run(store, "live")

@@ -52,6 +52,10 @@ class Run:
         """Set tags."""
         self._batch(tags=tags)
 
+    def describe(self, text: str) -> None:
+        """Set what people read first on the run's page, in Markdown."""
+        self.tag({"mlflow.note.content": text})
+
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log nested ``params`` under dotted names; a param of a run can't change once logged."""
         from mlflow.entities import Param

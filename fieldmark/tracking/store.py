@@ -33,6 +33,13 @@ class Store(NamedTuple):
     lock: Path
 
 
+#: What the experiment's page says above its runs.
+ABOUT = {
+    "mlflow.note.content": "A run is a reproduction, described by its leaderboard; + opens its cells.\n\nA cell is a"
+    " model on a seed: curves, measures, the data it read, pictures of what it saw and its lineage."
+}
+
+
 @contextmanager
 def connect(root: Path, experiment: str = "fieldmark") -> Iterator[Store]:
     """Yield the project's store; inside the block a locked database or a silent server is a ``FieldmarkError``."""
@@ -71,7 +78,7 @@ def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
-    return str(client.create_experiment(name, artifact_location=str(artifacts) if artifacts else None))
+    return str(client.create_experiment(name, str(artifacts) if artifacts else None, ABOUT))
 
 
 @contextmanager
