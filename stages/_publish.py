@@ -93,9 +93,9 @@ class Publisher:
         models = list(self.params.models)
         rows = [self.results.row((model, metric, "test")) for model in models for metric in HEADLINE]
         Run(self.records, self.parent).describe(
+            f"Champion: version {champion.version} of {champion.name}. Artifacts hold the report.\n\n"
             f"{self.params.dataset.name}, {len(self.params.seeds)} seeds; on test, means over seeds with"
-            f" {self.params.stats.level * 100:g} % intervals.\n\n{leaderboard_markdown(rows, models)}\n\n"
-            f"Champion: version {champion.version} of {champion.name}. Artifacts hold the report."
+            f" {self.params.stats.level * 100:g} % intervals:\n\n{leaderboard_markdown(rows, models)}"
         )
 
     def validation(self, champion: registry.Version) -> tuple[list[Observed], bool]:
