@@ -21,8 +21,13 @@ def main(params: Params, root: Path, model: str, seed: int) -> None:
     vary = partial(apply, pairs=params.split.pairs, seed=seed)
     shares = view.part("train")["group"].value_counts(normalize=True).to_dict()
 
+    answered: dict[bytes, Any] = {}  # several tests ask about the same recipes
+
     def answer(recipes: pd.DataFrame) -> Any:
-        return predict(module, view.in_order(recipes), device=view.device).probabilities_NK
+        asked = pd.util.hash_pandas_object(recipes, index=False).to_numpy().tobytes()
+        if asked not in answered:
+            answered[asked] = predict(module, view.in_order(recipes), device=view.device).probabilities_NK
+        return answered[asked]
 
     known = {"vary": vary, "classes": view.classes, "pairs": params.split.pairs, "train_groups": shares}
     scores: dict[str, dict[str, Any]] = {}
