@@ -10,6 +10,7 @@ import pandas as pd
 from fieldmark.core import layout, store
 from fieldmark.core.params import Params
 from fieldmark.report import page
+from fieldmark.report.leaderboard import UNRANKED
 from fieldmark.stats import Interval, Observed, describe, difference, from_table, interval
 from fieldmark.tracking import gate
 
@@ -49,7 +50,8 @@ class Results:
         found = interval(self.observed[key], **self._how)._asdict()
         del found["lost"]
         chance = float(np.mean([observed.score.chance for observed in self.observed[key]]))
-        facts = {"chance": chance, "higher_is_better": self.facts[key]["higher_is_better"]}
+        better = None if metric in UNRANKED else self.facts[key]["higher_is_better"]
+        facts = {"chance": chance, "higher_is_better": better}
         return {"model": model, "metric": metric, "part": part, **found, **facts}
 
     def means(self, model: str) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def test_one_epoch_by_hand() -> None:
     assert module.logit.item() == pytest.approx(0.1, rel=1e-5)
     assert row["objective"] == pytest.approx(math.log(2))
     assert row["loss"] == pytest.approx(math.log(2) + 0.5) and row["energy"] == 0.5
-    assert (row["epoch"], row["lr"], row["mask"], row["accuracy"]) == (0, 0.1, 0.25, 1.0)
+    assert (row["epoch"], row["lr"], row["mask"], row["train_accuracy"]) == (0, 0.1, 0.25, 1.0)
 
 
 def test_measures_are_means_over_examples_not_over_batches() -> None:

@@ -38,8 +38,8 @@ def rendered(
 ) -> Renders:
     """Return the pixels of ``recipes``, rendering what ``folder`` does not hold yet.
 
-    The bytes do not depend on ``workers`` (0 or 1: in this process). A killed run leaves nothing that would be taken for a
-    result. The folder can be deleted at any time.
+    The bytes do not depend on ``workers`` (0 or 1: in this process). A killed run leaves nothing that would be taken
+    for a result. The folder can be deleted at any time.
 
     Raises:
         FieldmarkError: a recipe can't be rendered (see ``render``), or the disk is full.

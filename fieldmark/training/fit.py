@@ -58,7 +58,7 @@ def fit(
         progress: what the progress bar says; none if empty.
 
     Returns:
-        Per epoch ``epoch``, ``lr``, ``loss``, ``objective``, ``accuracy``, ``mask`` (mean), the mean of each of the
+        Per epoch ``epoch``, ``lr``, ``loss``, ``objective``, ``train_accuracy``, ``mask`` (mean), the mean of each of the
         module's extras, and what ``validate`` says.
 
     Raises:
@@ -110,7 +110,7 @@ def _epoch(
         optimiser.step()
         with torch.no_grad():
             correct_B = output.logits_BK.argmax(1) == labels_B
-            now = {"loss": total, "objective": objective, "accuracy": correct_B.float(), "mask": output.mask_Bhw}
+            now = {"loss": total, "objective": objective, "train_accuracy": correct_B.float(), "mask": output.mask_Bhw}
             for name, value in (now | output.extras).items():
                 sums[name] = sums.get(name, 0) + len(labels_B) * value.mean()
         examples += len(labels_B)

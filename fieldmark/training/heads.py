@@ -40,7 +40,6 @@ def examples(
 
 def shuffled(examples: Examples, *, batch: int, seed: int) -> Batches:
     """Return the batches of each epoch, in an order that depends on ``seed`` and the epoch alone."""
-
     x_NhwC = examples.x_NCHW.permute(0, 2, 3, 1)  # as in memory: whole rows are copied several times as fast
 
     def batches(epoch: int) -> Iterator[tuple[Batch, Tensor, Tensor]]:
