@@ -58,8 +58,8 @@ def fit(
         progress: what the progress bar says; none if empty.
 
     Returns:
-        Per epoch ``epoch``, ``lr``, ``loss``, ``objective``, ``train_accuracy``, ``mask`` (mean), the mean of each of the
-        module's extras, and what ``validate`` says.
+        Per epoch ``epoch``, ``lr``, ``loss``, ``objective``, ``train_accuracy``, ``mask`` (mean), the mean of each of
+        the module's extras, and what ``validate`` says.
 
     Raises:
         FieldmarkError: the loss or a parameter is not finite after an epoch.
