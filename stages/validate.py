@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from fieldmark.checks.index import check_index
-
 from fieldmark.checks import demand, write_docs
+from fieldmark.checks.index import check_index
 from fieldmark.core import command, layout, plugins, store
 from fieldmark.core.params import Params
 
