@@ -37,6 +37,7 @@ def _command() -> None:
     parser.add_argument("--port", type=int, default=4200, help="where the server listens on 127.0.0.1")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to Ctrl-C
     try:
         main(arguments.home.resolve(), arguments.port)
     except KeyboardInterrupt:

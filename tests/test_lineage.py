@@ -83,7 +83,8 @@ def test_results_do_not_make_the_code_dirty_but_code_and_params_do(repository: P
     before = lineage.reproduction(repository)
     (repository / "dvc.lock").write_text("schema: '2.0'")
     (repository / "data" / "new.json").write_text("{}")
-    (repository / "mlruns").write_text("ignored by git")
+    (repository / "mlruns").mkdir()
+    (repository / "mlruns" / "mlflow.db").write_text("ignored by git")
     assert lineage.demand_committed(repository).changed == []
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "results")

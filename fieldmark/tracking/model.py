@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version as installed
@@ -19,6 +20,9 @@ from fieldmark.tracking.store import Store, quiet
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
+
+
+BYTE_CODE = shutil.ignore_patterns("__pycache__")  # of this machine, and no evidence of anything
 
 
 def log(
@@ -93,7 +97,7 @@ def _save(
         model_config={"loader": loader},
         signature=_signature(len(read_json(folder / "config.json")["classes"])),
         input_example=example_NHW3,
-        code_paths=[str(_package())],
+        code_paths=[str(shutil.copytree(_package(), saved.with_name("fieldmark"), ignore=BYTE_CODE))],
         pip_requirements=[f"{package}=={_release(package)}" for package in packages],
         mlflow_model=Model(run_id=run_id, model_id=model_id, model_uuid=model_id),
     )
