@@ -5,7 +5,7 @@ Shapes: B batch, C channels, H W pixels, h w tokens, K classes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,22 @@ class Output(NamedTuple):
     logits_BK: Tensor
     mask_Bhw: Tensor  # in [0, 1]: the weight each token had in the decision
     extras: dict[str, Tensor]  # by name; "energy": (B,) is added to the loss, the rest is for people
+
+
+class Interval(Protocol):
+    """An estimate and its interval, as fractions; ``stats`` makes them."""
+
+    @property
+    def mean(self) -> float:
+        """The estimate."""
+
+    @property
+    def low(self) -> float:
+        """Lower end."""
+
+    @property
+    def high(self) -> float:
+        """Upper end."""
 
 
 class Score(NamedTuple):

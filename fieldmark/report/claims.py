@@ -2,27 +2,12 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
+from fieldmark.core.contracts import Interval
 from fieldmark.report.leaderboard import figure, title
 
 SUPPORTED, PARTLY, REFUTED, INCONCLUSIVE = "supported", "partly", "refuted", "inconclusive"
-
-
-class Interval(Protocol):
-    """An estimate and its interval, as fractions."""
-
-    @property
-    def mean(self) -> float:
-        """The estimate."""
-
-    @property
-    def low(self) -> float:
-        """Lower end."""
-
-    @property
-    def high(self) -> float:
-        """Upper end."""
 
 
 class Claim(NamedTuple):

@@ -2,25 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
+
+from fieldmark.core.contracts import Interval
 
 PROMOTE, KEEP, UNSURE = "promote", "keep", "not enough evidence"
-
-
-class Interval(Protocol):
-    """An estimate with its interval; ``stats`` makes them."""
-
-    @property
-    def mean(self) -> float:
-        """The estimate."""
-
-    @property
-    def low(self) -> float:
-        """Lower end of the interval."""
-
-    @property
-    def high(self) -> float:
-        """Upper end of the interval."""
 
 
 class Decision(NamedTuple):
