@@ -26,12 +26,26 @@ class Backbone(NamedTuple):
     fingerprint: str  # sha256 of the weights
 
 
+class Look(Protocol):
+    """See the batch's pictures again, nearer: what a second stage asks for."""
+
+    def __call__(self, boxes_Bn3: Tensor, keep_Bhw: Tensor | None = None) -> Tensor:
+        """Return crops at full resolution, side by side, as what the model trains on: (B, C, h, n * w).
+
+        Args:
+            boxes_Bn3: n squares for each picture: centre x, centre y and side, as fractions of the frame.
+            keep_Bhw: 0 where the frame's pixels are painted over first, 1 elsewhere; no gradient comes back.
+        """
+
+
 class Batch(NamedTuple):
     """What a model sees of B examples; controls may read the true mask, deployable models must not."""
 
     x_BCHW: Tensor  # features or normalised pixels, after the model's TRAINS_ON
     object_Bhw: Tensor | None = None  # share of each token that is object, in [0, 1]
     key_B: Tensor | None = None  # int64, one per example: the only source of per-example randomness
+    look: Look | None = None
+    attributes_BA: Tensor | None = None  # float32, 1 = has the attribute, 0 = has not, NaN = unknown; while training
 
 
 class Output(NamedTuple):
