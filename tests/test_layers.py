@@ -116,10 +116,11 @@ def test_released_gate_starts_nearly_closed_and_adds_up() -> None:
     gated = released(torch.ones(2, 6, 3, 3))
     closed = 1 / (1 + math.exp(6))
     torch.testing.assert_close(gated.mask_Bhw, torch.full((2, 3, 3), closed))
-    torch.testing.assert_close(gated.unary_B, torch.full((2,), 1e-3 * -closed * math.log(closed)))
+    torch.testing.assert_close(gated.unary_B, torch.full((2,), -closed * math.log(closed)))
     grid = [(4, 3), (4, 5), (1, 8)]  # on 3 x 3: four corners, four edges, one interior
     price = sum(count * math.log1p(math.exp(alike)) for count, alike in grid) / 9
-    torch.testing.assert_close(gated.pair_B, torch.full((2,), 1e-3 * closed * price), rtol=1e-4, atol=0)
+    torch.testing.assert_close(gated.pair_B, torch.full((2,), closed * price), rtol=1e-4, atol=0)
+    torch.testing.assert_close(gated.energy_B, 1e-3 * gated.unary_B + 1e-3 * gated.pair_B, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize(("mode", "shape"), [("frozen", None), ("scalar", (1,)), ("per_position", (6,))])
@@ -144,7 +145,7 @@ def test_the_price_of_a_token_is_paid_in_proportion_to_its_gate() -> None:
     """The gradient of gam * mean(u P) in z is -gam * P u (1 - u) / N: the pairwise term is a price, not smoothing."""
     module, x_BCHW = gate(lam=0.0, gam=1.0, bias_mode="per_position", grid=(3, 3), bias_init=0.5), features(1, 6, 3, 3)
     gated = module(x_BCHW)
-    gated.pair_B.sum().backward()
+    gated.energy_B.sum().backward()
     unit_BND = energy.unit_tokens(x_BCHW, 1)
     price_N = energy.feature_energy(torch.bmm(unit_BND, unit_BND.mT), neighbours(3, 3))[0]
     u_N = gated.mask_Bhw.flatten()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fieldmark.core import plugins
 from fieldmark.core.contracts import Backbone, Batch, Output
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.models import ersm, finetune, inverted_mask, oracle_mask, random_mask
+from fieldmark.models import inverted_mask, oracle_mask, random_mask
 from fieldmark.objectives import erm as objective
 from fieldmark.training.fit import initialised
 
@@ -24,6 +24,10 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in MODELS] + [
     ("ersm", {"pair": "off", "renormalise": True}),
     ("ersm", {"token_size": 2}),
     ("finetune", {"freeze_bn": False}),
+    ("finetune", {"freeze_bn": False, "lr_factor": 0.0}),
+    ("finetune", {"head": "ersm", "head_options": {"gate": "ste", "bias_init": 0.0}}),
+    ("token_norm", {"renormalise": True}),
+    ("cam", {"centred": True}),
 ]
 every_model = pytest.mark.parametrize(("name", "options"), VARIANTS, ids=lambda value: str(value))
 
@@ -78,7 +82,8 @@ def test_every_parameter_learns(name: str, options: dict[str, Any]) -> None:
     output = module(batch(name))
     loss = objective.loss(output.logits_BK, torch.tensor([0, 1, 2, 0, 1]), torch.zeros(5))
     (loss + output.extras.get("energy", torch.zeros(1)).mean()).backward()
-    still = [which for which, p in module.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    learning = {which: p.grad for which, p in module.named_parameters() if p.requires_grad}
+    still = [which for which, grad in learning.items() if grad is None or not grad.abs().sum() > 0]
     assert not still
 
 
@@ -183,32 +188,6 @@ def test_the_oracle_pools_everything_and_says_it_looked_at_the_object() -> None:
     torch.testing.assert_close(output.logits_BK, plain("oracle_mask", module, inputs), rtol=1e-5, atol=1e-6)
 
 
-def test_ersm_pays_both_energies_and_shows_its_score() -> None:
-    output = model("ersm", ersm.RELEASED)(batch("ersm"))
-    torch.testing.assert_close(output.extras["energy"], output.extras["unary"] + output.extras["pair"])
-    torch.testing.assert_close(output.mask_Bhw, torch.sigmoid(-output.extras["z"]))
-
-
-def test_released_ersm_starts_nearly_closed_and_never_trains_its_bias() -> None:
-    module = model("ersm", ersm.RELEASED)
-    assert module(batch("ersm")).mask_Bhw.max() < 0.02
-    assert "gate.bias_N" in module.state_dict() and "gate.bias_N" not in dict(module.named_parameters())
-
-
 def test_a_hard_gate_is_exactly_zero_or_one() -> None:
     mask_Bhw = model("ersm", {"gate": "ste", "bias_init": 0.0})(batch("ersm")).mask_Bhw
     assert set(mask_Bhw.unique().tolist()) == {0.0, 1.0}
-
-
-def test_finetuning_trains_a_copy_and_freezes_batch_normalisation() -> None:
-    normed = nn.Sequential(nn.Conv2d(3, CHANNELS, PATCH, PATCH), nn.BatchNorm2d(CHANNELS)).eval().requires_grad_(False)
-    source = backbone()._replace(module=normed)
-    frozen = finetune.build(source, CLASSES).train()
-    norm = next(part for part in frozen.modules() if isinstance(part, nn.BatchNorm2d))
-    frozen(batch("finetune"))
-    assert not norm.training and norm.running_mean is not None and norm.running_mean.eq(0).all()
-    assert all(p.requires_grad for p in frozen.parameters()) and not any(p.requires_grad for p in normed.parameters())
-    moving = finetune.build(source, CLASSES, freeze_bn=False).train()
-    moving(batch("finetune"))
-    norm = next(part for part in moving.modules() if isinstance(part, nn.BatchNorm2d))
-    assert norm.running_mean is not None and not norm.running_mean.eq(0).all()

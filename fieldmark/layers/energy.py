@@ -80,8 +80,9 @@ class Gated(NamedTuple):
 
     mask_Bhw: Tensor  # keep probability u, or the hard mask
     z_Bhw: Tensor
-    unary_B: Tensor  # lam * mean_i u_i softplus(z_i)
-    pair_B: Tensor  # gam * the pairwise cost
+    unary_B: Tensor  # mean_i u_i softplus(z_i), without its weight: comparable between settings
+    pair_B: Tensor  # the pairwise cost, without its weight; 0 if off
+    energy_B: Tensor  # lam * unary + gam * pair: what is added to the loss
 
 
 class EnergyMask(nn.Module):
@@ -103,20 +104,26 @@ class EnergyMask(nn.Module):
             self.bias_N = nn.Parameter(bias_N)
 
     def forward(self, x_BCHW: Tensor) -> Gated:
-        """Score, gate and price the tokens of a feature map."""
-        unit_BND = unit_tokens(x_BCHW, self.token_size)
-        height, width = (side // self.token_size for side in x_BCHW.shape[2:])
-        if self.bias_N.numel() not in (1, height * width):
-            raise FieldmarkError(
-                f"the bias has {self.bias_N.numel()} positions, the map {height} x {width} tokens: "
-                "set `grid` to the map's height and width, or bias_mode to scalar."
-            )
-        z_BN = self.score(unit_BND).squeeze(2) + self.bias_N
-        soft_BN = keep_probability(z_BN, self.temperature)
-        keep_BN = straight_through(soft_BN) if self.gate == "ste" else soft_BN
-        unary_B = self.lam * (keep_BN * unary_energy(z_BN)).mean(1)
-        pair_B = self.gam * self._pair(unit_BND, keep_BN, _neighbours(height, width, x_BCHW.device))
-        return Gated(self._spread(keep_BN, height), self._spread(z_BN, height), unary_B, pair_B)
+        """Score, gate and price the tokens of a feature map, in single precision: bfloat16 rounds 6.01 to 6.
+
+        Raises:
+            FieldmarkError: the tokens do not tile the map, or the bias has another number of positions.
+        """
+        with torch.autocast(x_BCHW.device.type, enabled=False):
+            unit_BND = unit_tokens(x_BCHW.float(), self.token_size)
+            height, width = (side // self.token_size for side in x_BCHW.shape[2:])
+            if self.bias_N.numel() not in (1, height * width):
+                raise FieldmarkError(
+                    f"the bias has {self.bias_N.numel()} positions, the map {height} x {width} tokens: "
+                    "set `grid` to the map's height and width, or bias_mode to scalar."
+                )
+            z_BN = self.score(unit_BND).squeeze(2) + self.bias_N
+            soft_BN = keep_probability(z_BN, self.temperature)
+            keep_BN = straight_through(soft_BN) if self.gate == "ste" else soft_BN
+            unary_B = (keep_BN * unary_energy(z_BN)).mean(1)
+            pair_B = self._pair(unit_BND, keep_BN, _neighbours(height, width, x_BCHW.device))
+            energy_B = self.lam * unary_B + self.gam * pair_B
+        return Gated(self._spread(keep_BN, height), self._spread(z_BN, height), unary_B, pair_B, energy_B)
 
     def _pair(self, unit_BND: Tensor, keep_BN: Tensor, touch_NN: Tensor) -> Tensor:
         if self.pair == "off":

@@ -72,10 +72,5 @@ class Ersm(nn.Module):
         gated = self.gate(batch.x_BCHW)
         mask_Bhw = gated.mask_Bhw if forced_Bhw is None else forced_Bhw
         logits_BK = self.linear(masked_pool(batch.x_BCHW, mask_Bhw, renormalise=self.renormalise))
-        extras = {
-            "energy": gated.unary_B + gated.pair_B,
-            "unary": gated.unary_B,
-            "pair": gated.pair_B,
-            "z": gated.z_Bhw,
-        }
+        extras = {"energy": gated.energy_B, "unary": gated.unary_B, "pair": gated.pair_B, "z": gated.z_Bhw}
         return Output(logits_BK, mask_Bhw, extras)
