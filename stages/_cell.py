@@ -1,6 +1,7 @@
 """What the stages of a cell share: how its model sees recipes, and the trained model opened again."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from fieldmark.loading.keys import keys, render_keys
 from fieldmark.loading.sources import Sources
 from fieldmark.training import features, heads
 from fieldmark.training.checkpoint import read_weights
-from fieldmark.variants import masked
+from fieldmark.variants import apply, masked
+from stages._again import Again, Embedder
 
 Batches = Iterable[tuple[Batch, Tensor, Tensor]]
 
@@ -30,38 +32,52 @@ class View:
 
     def __init__(self, params: Params, root: Path, model: str, seed: int) -> None:
         torch.set_num_threads(params.threads)
-        self.plugin = plugins.find("models", model)
+        self.model = params.models[model]
+        self.training = params.training(model)
+        self.plugin = plugins.find("models", self.model.plugin)
         self.recipes = store.read_table(layout.split(root, params, seed))
         self.classes = sorted(params.split.pairs)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._params, self._root, self._options, self._seed = params, root, params.models[model], seed
+        self._params, self._root, self._seed = params, root, seed
+        self._size = self.model.size or params.size
         self._index = store.read_table(layout.index(root, params))
         self._features = features.load(layout.embedded(root, params, seed))
         self._groups = sorted(self.recipes["group"].unique())
         self._backbone = self._through()
+        self._sources = Sources(layout.raw(root, params), self._index)
+        self._embedder = Embedder(params, root, self._features.facts, self._size, self.device)
 
     def build(self) -> nn.Module:
         """Return the model, untrained."""
-        built: nn.Module = self.plugin.build(
-            self._backbone, len(self.classes), **plugins.accepted(self.plugin.build, self._options)
-        )
+        options = plugins.accepted(self.plugin.build, self.model.options)
+        built: nn.Module = self.plugin.build(self._backbone, len(self.classes), **options)
         return built
 
     def part(self, name: str) -> pd.DataFrame:
         """Return the recipes of a part."""
         return self.recipes[self.recipes["part"] == name].reset_index(drop=True)
 
+    def lessons(self) -> pd.DataFrame:
+        """Return the recipes that the model is trained on: its part, in each variant asked for."""
+        part, vary = self.part(self.plugin.TRAIN_PART), partial(apply, pairs=self._params.split.pairs, seed=self._seed)
+        tables = [
+            part if name == "original" else vary(name, part).assign(example_id=part["example_id"] + "~" + name)
+            for name in self.model.train_on
+        ]
+        return pd.concat(tables, ignore_index=True)
+
     def config(self) -> dict[str, Any]:
         """Return all that is needed to build the model again (``fieldmark.serve``)."""
-        model = self.plugin.__name__.rpartition(".")[2]
-        facts = {"classes": self.classes, "size": self._params.size, "seed": self._seed}
-        return {"model": model, "options": self._options, "backbone": self._features.facts, **facts}
+        facts = {"classes": self.classes, "size": self._size, "seed": self._seed}
+        made = {"model": self.model.plugin, "options": self.model.options}
+        return {**made, "backbone": self._features.facts, **facts}
 
     def shuffled(self, recipes: pd.DataFrame) -> Callable[[int], Batches]:
         """Return the batches of each epoch of training."""
-        batch, seed = self._params.train.batch, self._seed
+        batch, seed = self.training.batch, self._seed
         if self.plugin.TRAINS_ON == "features":
-            return heads.shuffled(self._examples(recipes), batch=batch, seed=seed)
+            ordered, again = heads.shuffled(self._examples(recipes), batch=batch, seed=seed), self._again(recipes)
+            return lambda epoch: _looking(ordered(epoch), again)
         targets = (self._labels(recipes), self._group_numbers(recipes), keys(recipes["example_id"]))
         return PixelBatches(
             self._rendered(recipes), *targets, mean=self._backbone.mean, std=self._backbone.std,
@@ -73,12 +89,12 @@ class View:
         """Return the examples as they stand, whatever their number."""
         batch = self._params.embed.batch
         if self.plugin.TRAINS_ON == "features":
-            return heads.in_order(self._examples(recipes), batch=batch)
+            return _looking(heads.in_order(self._examples(recipes), batch=batch), self._again(recipes))
         return self._pixels(recipes, self._rendered(recipes), batch)
 
     def object_masks(self, recipes: pd.DataFrame) -> npt.NDArray[np.bool_]:
         """Return the pixel masks (N, H, W) of the visible objects."""
-        return self._features.masks(self._rows(recipes))
+        return self._maps(recipes)[1]
 
     def _through(self) -> Backbone:
         """Return the backbone to build on; a model on features gets what has been through it already."""
@@ -92,8 +108,18 @@ class View:
     def _seen(self, recipes: pd.DataFrame) -> pd.DataFrame:
         return masked(recipes) if self.plugin.VIEW == "masked" else recipes
 
-    def _rows(self, recipes: pd.DataFrame) -> npt.NDArray[np.int64]:
-        return self._features.rows(render_keys(self._seen(recipes), self._index, self._params.size))
+    def _maps(self, recipes: pd.DataFrame) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_]]:
+        """Return feature maps (N, h, w, C) and object masks (N, H, W): as embedded, or else computed now."""
+        names = render_keys(self._seen(recipes), self._index, self._size)
+        if all(name in self._features.place for name in names):
+            rows = self._features.rows(names)
+            return self._features.features_NhwC[rows], self._features.masks(rows)
+        renders = self._rendered(recipes)
+        maps = self._embedder(names, lambda rows: renders.images_UHW3[renders.rows_N[rows]], says="embed")
+        return maps, renders.masks_UHW[renders.rows_N] > 127
+
+    def _again(self, recipes: pd.DataFrame) -> Again:
+        return Again(self._seen(recipes), self._sources, self._size, self._embedder)
 
     def _labels(self, recipes: pd.DataFrame) -> npt.NDArray[np.int64]:
         return np.searchsorted(self.classes, recipes["label"].to_numpy(str)).astype(np.int64)
@@ -103,18 +129,17 @@ class View:
         return pd.Categorical(recipes["group"], self._groups).codes.astype(np.int64)
 
     def _examples(self, recipes: pd.DataFrame) -> heads.Examples:
-        rows = self._rows(recipes)
-        objects = tokens(np.uint8(255) * self._features.masks(rows), self._backbone.stride)
+        maps_NhwC, masks_NHW = self._maps(recipes)
+        objects = tokens(np.uint8(255) * masks_NHW, self._backbone.stride)
         labels, groups = self._labels(recipes), self._group_numbers(recipes)
         return heads.examples(
-            self._features.features_NhwC, rows, labels=labels, groups=groups, objects_Nhw=objects,
+            maps_NhwC, np.arange(len(recipes)), labels=labels, groups=groups, objects_Nhw=objects,
             keys=keys(recipes["example_id"]),
         )  # fmt: skip
 
     def _rendered(self, recipes: pd.DataFrame) -> Renders:
-        sources = Sources(layout.raw(self._root, self._params), self._index)
         folder = layout.cache(self._root) / "rendered"
-        return rendered(self._seen(recipes), sources, self._params.size, folder, workers=self._params.threads)
+        return rendered(self._seen(recipes), self._sources, self._size, folder, workers=self._params.threads)
 
     def _pixels(self, recipes: pd.DataFrame, renders: Renders, batch: int) -> Iterator[tuple[Batch, Tensor, Tensor]]:
         numbers = (self._labels(recipes), self._group_numbers(recipes), keys(recipes["example_id"]))
@@ -124,6 +149,13 @@ class View:
             x_BCHW = normalise(torch.from_numpy(renders.images_UHW3[rows]), self._backbone.mean, self._backbone.std)
             object_Bhw = torch.from_numpy(tokens(renders.masks_UHW[rows], self._backbone.stride))
             yield Batch(x_BCHW, object_Bhw, keys_B), labels_B, groups_B
+
+
+def _looking(batches: Batches, again: Again) -> Batches:
+    """Give each batch a second look at its examples."""
+    for batch, labels_B, groups_B in batches:
+        assert batch.key_B is not None  # the view's own batches have keys
+        yield batch._replace(look=again.of(batch.key_B)), labels_B, groups_B
 
 
 def opened(params: Params, root: Path, model: str, seed: int) -> tuple[View, nn.Module]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from fieldmark import serve
-from fieldmark.core import layout, plugins, store
+from fieldmark.core import layout, store
 from fieldmark.core.params import Params
 from fieldmark.report.leaderboard import HEADLINE, interval, leaderboard_markdown, title
 from fieldmark.report.pictures import sheet
@@ -17,7 +17,7 @@ from fieldmark.tracking.publish import CARD, publish_cell
 from fieldmark.tracking.record import Dataset, Run
 from fieldmark.tracking.store import Store
 from stages._gallery import gallery
-from stages._results import Results
+from stages._results import Results, introduced
 
 VALIDATION = "validation.json"  # of a registered cell's run: what a later challenger is compared with
 GATED = "worst_group"
@@ -47,7 +47,7 @@ class Publisher:
                 params=store.read_json(folder / "config.json"), history=store.read_json(folder / "history.json"),
                 pictures=[sheet(Path(workspace) / "right and wrong.png", pictures)],
             )  # fmt: skip
-        run.describe(f"{plugins.sentence('models', name)} Seed {seed}; Artifacts hold pictures of what it saw.")
+        run.describe(f"{introduced(self.params)[name]} Seed {seed}; Artifacts hold pictures of what it saw.")
         model_id = None
         if name in self.contenders:
             example = pictures[0].image_HW3[None]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fieldmark.core import layout, store
+from fieldmark.core import layout, plugins, store
 from fieldmark.core.params import Params
 from fieldmark.report import page
 from fieldmark.report.leaderboard import UNRANKED
@@ -115,6 +115,18 @@ class Results:
         return page.Gate(
             champion, [{"challenger": name, "champion": baseline, **said._asdict()} for name, said in judged.items()]
         )
+
+
+def introduced(params: Params) -> dict[str, str]:
+    """Return what each word of ``models`` is, in a sentence."""
+    told = {}
+    for word, model in params.models.items():
+        special = model.model_dump(exclude={"plugin"}, exclude_unset=True, exclude_defaults=True)
+        if special.get("objective") == params.train.objective:
+            del special["objective"]
+        with_what = f" With {store.canonical(special)}." if special else ""
+        told[word] = plugins.sentence("models", model.plugin) + with_what
+    return told
 
 
 def cells(params: Params) -> list[tuple[str, int]]:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from fieldmark.core import command, layout, plugins, store
+from fieldmark.core import command, layout, store
 from fieldmark.core.params import Params
 from fieldmark.report import claims, leaderboard, page, plots
 from stages._gallery import gallery
-from stages._results import Results, cells, provenance
+from stages._results import Results, cells, introduced, provenance
 
 
 def main(params: Params, root: Path) -> None:
@@ -43,7 +43,7 @@ def main(params: Params, root: Path) -> None:
         folder / "report.html",
         title=f"Who leans on the background? {params.dataset.name}, {len(params.seeds)} seeds",
         rows=rows,
-        models={model: plugins.sentence("models", model) for model in order},
+        models=introduced(params),
         level=params.stats.level,
         claims=ledger,
         groups=[row for model in order for row in results.groups(model)],

@@ -5,7 +5,7 @@ Shapes: B batch, C channels, H W pixels, h w tokens, K classes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,15 +26,19 @@ class Backbone(NamedTuple):
     fingerprint: str  # sha256 of the weights
 
 
+Fill = Literal["black", "grey", "blur"]  # what hidden pixels are painted with
+
+
 class Look(Protocol):
     """See the batch's pictures again, nearer: what a second stage asks for."""
 
-    def __call__(self, boxes_Bn3: Tensor, keep_Bhw: Tensor | None = None) -> Tensor:
+    def __call__(self, boxes_Bn3: Tensor, keep_Bhw: Tensor | None = None, fill: Fill = "grey") -> Tensor:
         """Return crops at full resolution, side by side, as what the model trains on: (B, C, h, n * w).
 
         Args:
             boxes_Bn3: n squares for each picture: centre x, centre y and side, as fractions of the frame.
             keep_Bhw: 0 where the frame's pixels are painted over first, 1 elsewhere; no gradient comes back.
+            fill: what they are painted with; ``blur`` is the picture without detail.
         """
 
 

@@ -30,6 +30,11 @@ def embedded(root: Path, params: Params, seed: int) -> Path:
     return root / "data" / "embedded" / params.dataset.name / f"{params.backbone.name}-{seed}"
 
 
+def wired(root: Path, model: str) -> Path:
+    """What a word of ``models`` is made of: plugins, options, and the sha256 of their code."""
+    return root / "data" / "wired" / f"{model}.json"
+
+
 def trained(root: Path, model: str, seed: int) -> Path:
     """Folder of one cell's weights, config and history."""
     return root / "data" / "trained" / f"{model}-{seed}"

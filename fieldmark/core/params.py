@@ -56,6 +56,27 @@ class Train(_Section):
     workers: Annotated[int, Field(ge=0)]  # loader processes of models on pixels; results do not depend on it
 
 
+class Overrides(_Section):
+    """What one word trains differently."""
+
+    epochs: Count | None = None
+    batch: Count | None = None
+    lr: Annotated[float, Field(gt=0)] | None = None
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+
+
+class Model(_Section):
+    """What a word of ``models`` stands for; an empty one is the plugin of that name with its defaults."""
+
+    plugin: str  # file in models/; by default the word itself
+    options: Options = {}
+    objective: str  # file in objectives/; by default train.objective
+    objective_options: Options = {}
+    train: Overrides = Overrides()
+    train_on: Annotated[list[str], Field(min_length=1)] = ["original"]  # variants of the training part
+    size: Count | None = None  # px; by default ``size``
+
+
 class Evaluate(_Section):
     """Robustness tests and the variants of the test part they look at."""
 
@@ -100,7 +121,7 @@ class Params(_Section):
 
     dataset: Plugin
     seeds: Annotated[list[int], Field(min_length=1)]
-    models: dict[str, Options]
+    models: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], Model]
     backbone: Plugin
     size: Count  # px, side of a rendered image
     threads: Count  # of CPU arithmetic; fixed, because sums depend on it
@@ -113,6 +134,20 @@ class Params(_Section):
     register_: Register = Field(alias="register")
     report: Report
 
+    @model_validator(mode="before")
+    @classmethod
+    def _words_are_spelt_out(cls, values: Any) -> Any:
+        """Let a word say only what is special about it."""
+        try:
+            objective = values["train"]["objective"]
+            models = {
+                word: {"plugin": word, "objective": objective, **(said or {})}
+                for word, said in values["models"].items()
+            }
+        except (KeyError, TypeError, AttributeError):
+            return values  # of another form than expected: the fields' own checks say which
+        return {**values, "models": models}
+
     @model_validator(mode="after")
     def _plugins_exist(self) -> "Params":
         """Name a missing plugin before hours of work, not after."""
@@ -120,8 +155,8 @@ class Params(_Section):
             "datasets": [self.dataset.name],
             "splits": [self.split.recipe],
             "backbones": [self.backbone.name],
-            "models": [*self.models, *self.register_.candidates, self.register_.baseline],
-            "objectives": [self.train.objective],
+            "models": [model.plugin for model in self.models.values()],
+            "objectives": [self.train.objective, *(model.objective for model in self.models.values())],
             "robustness": list(self.evaluate.tests),
             "explain": list(self.explain.measures),
         }.items():
@@ -129,7 +164,14 @@ class Params(_Section):
             for name in names:
                 if name not in known:
                     raise ValueError(f"there is no '{name}' in fieldmark/{room}/ (there is {', '.join(known)})")
+        unknown = {*self.register_.candidates, self.register_.baseline} - {*self.models}
+        if unknown:
+            raise ValueError(f"register names {', '.join(sorted(unknown))}, which models does not have: add it there")
         return self
+
+    def training(self, word: str) -> Train:
+        """Return how the model ``word`` is trained."""
+        return self.train.model_copy(update=self.models[word].train.model_dump(exclude_none=True))
 
 
 def load(path: Path) -> Params:

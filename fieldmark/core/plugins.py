@@ -64,6 +64,48 @@ def accepted(function: Callable[..., Any], options: dict[str, Any]) -> dict[str,
     return options
 
 
+def files(room: str, name: str, options: Any = None) -> list[str]:
+    """Return the files of a room that plugin ``name`` is made of, without importing them.
+
+    These are its own, those of the same room that they import, and those of plugins that ``options`` or the defaults of
+    options name.
+
+    >>> files("models", "erm")
+    ['fieldmark/models/erm.py']
+    """
+    folder, found = Path(fieldmark.__path__[0]) / room, set()
+    todo = [name, *_words(options)]
+    while todo:
+        stem = todo.pop()
+        if stem not in found and (folder / f"{stem}.py").is_file():
+            found.add(stem)
+            todo += _neighbours(folder, stem)
+    return [f"fieldmark/{room}/{stem}.py" for stem in sorted(found)]
+
+
+def _neighbours(folder: Path, stem: str) -> list[str]:
+    """Return what one file of a room imports from it, and the texts among its functions' defaults."""
+    room, imported = f"fieldmark.{folder.name}", []
+    for node in ast.walk(ast.parse((folder / f"{stem}.py").read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == room:
+            imported += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(f"{room}."):
+            imported.append(node.module.removeprefix(f"{room}."))
+        elif isinstance(node, ast.arguments):
+            given = [default for default in (*node.defaults, *node.kw_defaults) if isinstance(default, ast.Constant)]
+            imported += [default.value for default in given if isinstance(default.value, str) and default.value]
+    return imported
+
+
+def _words(value: Any) -> list[str]:
+    """Return all texts in nested options."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [word for item in value for word in _words(item)]
+    return [value] if isinstance(value, str) else []
+
+
 #: Rooms whose files are plugins, and what one adds there.
 ROOMS = {
     "datasets": "where images come from",

@@ -51,6 +51,7 @@ RECIPE = {
     "occluder_y": "float64",
     "occluder_side": "float64",  # fraction of the frame's side; 0 = no occluder
     "corruption": "str",  # "<family>:<severity 1-5>", "" = none
+    "keep": "str",  # JSON of a token mask whose other pixels are painted over (variants.nearer.kept); "" = nothing is
     "masked": "bool",  # last of all, pixels off the visible object become black: the true mask, on the pixels
     "seed": "int64",  # of everything random in rendering this example
 }

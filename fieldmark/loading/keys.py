@@ -13,7 +13,7 @@ from fieldmark.loading.render import RENDERER_VERSION
 _SCENE = ["bg_source", "crop_x", "crop_y", "crop_side"]
 _OBJECT = ["fg_x", "fg_y", "fg_scale", "fg_angle", "fg_flip"]
 _OCCLUDER = ["occluder_x", "occluder_y", "occluder_side"]
-_ALL = ["fg_source", *_SCENE, *_OBJECT, *_OCCLUDER, "corruption", "seed", "erase", "masked"]
+_ALL = ["fg_source", *_SCENE, *_OBJECT, *_OCCLUDER, "corruption", "seed", "erase", "keep", "masked"]
 
 
 def render_keys(recipes: pd.DataFrame, index: pd.DataFrame, size: int) -> list[str]:

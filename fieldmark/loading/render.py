@@ -1,8 +1,10 @@
 """A recipe becomes pixels: ``render(recipe) -> image, mask``. Equal recipes give equal bytes.
 
-Order: scene crop, object, erasure, occluder, corruption, and last of all the mask on the pixels.
+Order: scene crop, object, erasure, occluder, corruption, what is kept, and last of all the mask on the pixels.
 """
 
+import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +50,11 @@ def render(recipe: Recipe, sources: Sources, size: int) -> Rendered:
         visible_HW[covered] = False
     if recipe.corruption:
         image_HW3 = corrupt(image_HW3, recipe.corruption, recipe.seed)
+    if recipe.keep:
+        said = json.loads(recipe.keep)
+        kept_HW = kept_pixels(said["grid"], bytes.fromhex(said["bits"]), said["frame"], size)
+        image_HW3 = paint_over(image_HW3, ~kept_HW, said["fill"])
+        visible_HW = visible_HW & kept_HW
     if recipe.masked:
         image_HW3 = image_HW3 * visible_HW[..., None]
     return Rendered(image_HW3, visible_HW.astype(np.uint8) * 255)
@@ -154,6 +161,39 @@ def _tiled(strip: Pixels, height: int, width: int) -> Pixels:
     """Repeat a strip of background until it covers ``height`` by ``width``."""
     down, across = -(-height // strip.shape[0]), -(-width // strip.shape[1])
     return np.tile(strip, (down, across, 1))[:height, :width]
+
+
+def kept_pixels(grid: Sequence[int], bits: bytes, frame: Sequence[float], size: int) -> Bits:
+    """Return which pixels (size, size) lie in kept tokens.
+
+    Args:
+        grid: height and width of the token mask.
+        bits: the mask, packed eight to a byte.
+        frame: left, top and side of the square that the mask covers, as fractions of this picture; beyond its edge the
+            mask goes on as it is there.
+        size: px.
+
+    >>> kept_pixels([1, 2], bytes([0b01000000]), [0.0, 0.0, 1.0], 4)[0].tolist()
+    [False, False, True, True]
+    """
+    height, width = grid
+    keep_hw = np.unpackbits(np.frombuffer(bits, np.uint8), count=height * width).reshape(height, width).astype(bool)
+    left, top, side = frame
+    middles = (np.arange(size) + 0.5) / size
+    rows, columns = (
+        np.floor((middles - start) / side * count).astype(int) for start, count in ((top, height), (left, width))
+    )
+    return np.asarray(keep_hw[rows.clip(0, height - 1)][:, columns.clip(0, width - 1)])
+
+
+def paint_over(image_HW3: Pixels, hidden_HW: Bits, fill: str) -> Pixels:
+    """Return the image with its hidden pixels black, grey, or blurred until no detail is left."""
+    import cv2
+
+    painted = np.full_like(image_HW3, OCCLUDER_GREY if fill == "grey" else 0)
+    if fill == "blur":
+        painted = np.asarray(cv2.GaussianBlur(image_HW3, (0, 0), image_HW3.shape[0] / 8), np.uint8)
+    return np.where(hidden_HW[..., None], painted, image_HW3)
 
 
 def _square(x: float, y: float, side: float, size: int) -> tuple[slice, slice]:

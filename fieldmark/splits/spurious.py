@@ -25,6 +25,7 @@ _PLAIN: dict[str, Any] = {
     "occluder_y": 0.5,
     "occluder_side": 0.0,
     "corruption": "",
+    "keep": "",
     "masked": False,
 }
 
