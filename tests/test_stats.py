@@ -6,7 +6,17 @@ import pytest
 
 from fieldmark.core import store
 from fieldmark.core.contracts import Score
-from fieldmark.stats import Interval, Observed, describe, difference, from_table, interval, to_table, verdict
+from fieldmark.stats import (
+    Interval,
+    Observed,
+    describe,
+    difference,
+    from_table,
+    interval,
+    share_of_gap,
+    to_table,
+    verdict,
+)
 
 HOW = {"draws": 2000, "level": 0.95, "cluster": ["fg_source"]}
 TWO_WAY = HOW | {"cluster": ["fg_source", "bg_source"]}
@@ -159,6 +169,36 @@ def test_a_difference_needs_the_same_seeds():
     one = observed([1], ["a"])
     with pytest.raises(ValueError, match="the same seeds: 1 against 2"):
         difference([one], [one, one], **HOW)
+
+
+def test_a_share_of_a_gap_is_drawn_as_by_hand():
+    # aa: (0.3 - 0.2) / (0.6 - 0.2) = 1/4; bb: (0.5 - 0.1) / (0.9 - 0.1) = 1/2; ab: 0.25 / 0.6. One draw for all three.
+    low, some, high = ([observed(v, ["a", "b"])] for v in ([0.2, 0.1], [0.3, 0.5], [0.6, 0.9]))
+    found = share_of_gap(some, low, high, **HOW)
+    assert found[:3] == pytest.approx((0.25 / 0.6, 0.25, 0.5))
+    assert found[3:] == (2, 1, 0)
+
+
+def test_the_ends_of_a_gap_close_none_and_all_of_it_without_doubt():
+    low, high = ([clustered(np.random.default_rng(s), truth=t) for s in range(3)] for t in (0.6, 0.9))
+    assert share_of_gap(low, low, high, **HOW)[:3] == (0, 0, 0)
+    assert share_of_gap(high, low, high, **HOW)[:3] == (1, 1, 1)
+
+
+def test_a_share_of_what_may_be_no_gap_is_unknown():
+    # Drawing b twice (1/4 of draws) turns the gap round; the estimate stands, its interval does not.
+    low, high = [observed([0.2, 0.5], ["a", "b"])], [observed([0.8, 0.4], ["a", "b"])]
+    found = share_of_gap(high, low, high, **HOW)
+    assert found.mean == 1
+    assert np.isnan([found.low, found.high]).all()
+    assert 400 < found.lost < 600
+    assert np.isnan(share_of_gap(low, high, low, **HOW)[:3]).all()  # no gap at all
+
+
+def test_a_share_needs_the_same_seeds():
+    one = observed([1], ["a"])
+    with pytest.raises(ValueError, match="the same seeds: 1, 1, 2"):
+        share_of_gap([one], [one], [one, one], **HOW)
 
 
 @pytest.mark.parametrize(

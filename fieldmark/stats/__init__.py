@@ -1,6 +1,6 @@
 """Intervals and paired differences."""
 
-from fieldmark.stats.bootstrap import Interval, difference, interval, verdict
+from fieldmark.stats.bootstrap import Interval, difference, interval, share_of_gap, verdict
 from fieldmark.stats.observations import OBSERVATION, Observed, describe, from_table, to_table
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "difference",
     "from_table",
     "interval",
+    "share_of_gap",
     "to_table",
     "verdict",
 ]

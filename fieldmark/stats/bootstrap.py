@@ -78,6 +78,42 @@ def difference(
     return _summary(mean, a_D - b_D, level, n, len(per_seed_a))
 
 
+def share_of_gap(
+    per_seed: Sequence[Observed],
+    low: Sequence[Observed],
+    high: Sequence[Observed],
+    *,
+    draws: int,
+    level: float,
+    cluster: Sequence[str],
+    seed: int = 0,
+) -> Interval:
+    """Return which share of the way from ``low`` to ``high`` a measure comes: 0 is ``low``, 1 is ``high``; with interval.
+
+    Args are those of ``interval``; all three sides are redrawn together. The estimate is a ratio of means over seeds,
+    not a mean of ratios. A draw without a gap has no share and is lost. Where more draws are lost than an interval
+    leaves out on one side, the gap itself may be nothing, and no finite interval holds the share (Fieller 1954): its
+    ends are unknown.
+
+    Raises:
+        ValueError: the three sides do not have the same number of seeds.
+    """
+    sides = [per_seed, low, high]
+    if len({len(side) for side in sides}) > 1:
+        raise ValueError(f"a share of a gap needs the same seeds: {', '.join(str(len(side)) for side in sides)}")
+    reached, bottom, top = (_estimate(side) for side in sides)
+    mean, n = (reached - bottom) / (top - bottom) if top > bottom else float("nan"), min(map(_known, sides))
+    if np.isnan(mean):
+        return Interval(mean, mean, mean, n, len(per_seed), lost=draws)
+    reached_D, bottom_D, top_D = _redraw(sides, draws, cluster, seed)
+    gap_D = top_D - bottom_D
+    share_D = np.divide(reached_D - bottom_D, gap_D, out=np.full(draws, np.nan), where=gap_D > 0)
+    found = _summary(mean, share_D, level, n, len(per_seed))
+    if found.lost > draws * (1 - level) / 2:
+        return found._replace(low=float("nan"), high=float("nan"))
+    return found
+
+
 def verdict(found: Interval, higher_is_better: bool) -> str:
     """Say of a difference "a is better than b": supported, refuted, or inconclusive when the interval covers zero.
 
