@@ -1,14 +1,31 @@
 """Every measure is shown the truth, its opposite and a uniform map; the known answers are derived by hand."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from fieldmark.core import plugins
-from fieldmark.explain import deletion, energy_pointing, mask_iou, token_auc
+from fieldmark.explain import (
+    area_correlation,
+    border_bias,
+    coherence,
+    deletion,
+    energy_pointing,
+    mask_area,
+    mask_iou,
+    token_auc,
+)
 from fieldmark.explain._tokens import object_pixels, token_pixels
 
 MEASURES = plugins.names("explain")
+RANKED = [name for name in MEASURES if plugins.find("explain", name).HIGHER_IS_BETTER is not None]
+SCALED = {  # what scaling the mask does change: they say how large it is, or use it as weights
+    "mask_area", "active_fraction", "neighbour_difference", "border_bias",
+    "deletion_weighted_own", "deletion_weighted_magnitude", "deletion_weighted_cam", "deletion_weighted_random",
+}  # fmt: skip
 B, h, w, SIDE = 6, 4, 4, 8  # tokens cover SIDE x SIDE pixels
 
 
@@ -28,7 +45,7 @@ def share_kept(keep_Bhw: np.ndarray) -> np.ndarray:
 
 
 def scores(name: str, map_Bhw: np.ndarray, **options):
-    magnitude_Bhw = np.random.default_rng(1).random((B, h, w))
+    magnitude_Bhw, evidence_Bhw = np.random.default_rng(1).random((2, B, h, w))
     measure = plugins.find("explain", name)
     return measure.score(
         map_Bhw,
@@ -36,6 +53,7 @@ def scores(name: str, map_Bhw: np.ndarray, **options):
         magnitude_Bhw=magnitude_Bhw,
         key_B=np.arange(B) - 2,  # keys are hashes: negative ones occur
         probability=share_kept,
+        evidence_Bhw=evidence_Bhw - 0.5,  # it may speak against
         **options,
     )
 
@@ -50,6 +68,7 @@ def name(request) -> str:
     return request.param
 
 
+@pytest.mark.parametrize("name", RANKED)
 def test_truth_is_best_and_its_opposite_worst(name):
     sign = 1 if plugins.find("explain", name).HIGHER_IS_BETTER else -1
     random = np.random.default_rng(2)
@@ -59,6 +78,7 @@ def test_truth_is_best_and_its_opposite_worst(name):
     assert max(others) < best
 
 
+@pytest.mark.parametrize("name", sorted({*RANKED} - {"area_correlation"}))  # where no mask is larger, none is ranked
 def test_uniform_map_is_at_chance(name):
     for level in (0.3, 1.0):
         score = own(name, np.full((B, h, w), level))
@@ -67,8 +87,10 @@ def test_uniform_map_is_at_chance(name):
 
 def test_positive_scaling_changes_nothing(name):
     map_Bhw = np.random.default_rng(3).random((B, h, w)).round(1)  # with ties
+    scaled = scores(name, map_Bhw * 3.7)
     for metric, score in scores(name, map_Bhw).items():
-        np.testing.assert_allclose(scores(name, map_Bhw * 3.7)[metric].values, score.values, atol=1e-12)
+        same = np.allclose(scaled[metric].values, score.values, atol=1e-12)
+        assert same == (metric not in SCALED)
 
 
 def test_examples_do_not_depend_on_each_other(name):
@@ -76,7 +98,8 @@ def test_examples_do_not_depend_on_each_other(name):
     changed = map_Bhw.copy()
     changed[1:] = 0.5
     for metric, score in scores(name, map_Bhw).items():
-        assert scores(name, changed)[metric].values[0] == score.values[0]
+        if name != "area_correlation":  # which ranks them against each other
+            assert scores(name, changed)[metric].values[0] == score.values[0]
         assert score.rows.tolist() == list(range(B))
         assert set(score.cells) == set(score.means())
 
@@ -94,6 +117,7 @@ def test_known_extremes():
         "mask_iou_top_area": (1.0, 0.0),  # objects cover at most half: the opposite fills its area elsewhere
         "token_auc": (1.0, 0.0),
         "energy_pointing": (1.0, 0.0),
+        "area_correlation": (1.0, -1.0),
         "deletion_own": ((1 - area_B / 2).mean(), (area_B / 2).mean()),  # flat at 1, then a ramp; or a ramp, then 0
     }
     found = {}
@@ -163,7 +187,44 @@ def test_deletion_of_a_linear_model_is_exact():
     # 1, .9, .7, .4, 0 when the weakest goes first; 1, .6, .3, .1, 0 when the strongest does.
     assert found["deletion_own"].value == pytest.approx((0.5 + 0.9 + 0.7 + 0.4) / 4)
     assert found["deletion_magnitude"].value == pytest.approx((0.5 + 0.6 + 0.3 + 0.1) / 4)
-    assert {score.chance for score in found.values()} == {found["deletion_random"].value}
+    assert {found[f"deletion_{ranking}"].chance for ranking in ("own", "magnitude", "random")} == {
+        found["deletion_random"].value
+    }
+
+
+def test_weighted_deletion_starts_from_the_model_as_it_runs_and_cam_ranks_by_evidence():
+    found = deletion.score(
+        np.array([[[0.5, 0.25], [1.0, 0.0]]]),
+        np.ones((1, 2, 2)),
+        magnitude_Bhw=np.array([[[1.0, 2], [3, 4]]]),
+        key_B=np.array([7]),
+        probability=lambda keep_Bhw: (keep_Bhw.reshape(1, 4) * [0.1, 0.2, 0.3, 0.4]).sum(1),
+        evidence_Bhw=np.array([[[2.0, 1], [-1, -2]]]),
+    )
+    # Weights .5, .25, 1, 0 leave .05 + .05 + .3 + 0 = .4 of the answer; the tokens go 4th, 2nd, 1st, 3rd.
+    assert found["deletion_weighted_own"].value == pytest.approx((0.2 + 0.4 + 0.35 + 0.3) / 4)
+    assert found["deletion_weighted_magnitude"].value == pytest.approx((0.2 + 0.35 + 0.3 + 0.0) / 4)
+    assert found["deletion_weighted_cam"].value == pytest.approx((0.2 + 0.4 + 0.1 + 0.05) / 4)
+    assert found["deletion_cam"].value == pytest.approx((0.5 + 0.6 + 0.3 + 0.1) / 4)
+    assert found["deletion_weighted_own"].chance == found["deletion_weighted_random"].value
+
+
+def test_a_mask_of_ones_weighs_nothing():
+    found = scores("deletion", np.ones((B, h, w)))
+    for ranking in ("own", "magnitude", "cam", "random"):
+        np.testing.assert_array_equal(found[f"deletion_{ranking}"].values, found[f"deletion_weighted_{ranking}"].values)
+
+
+def test_deletion_tells_what_it_is_given_the_means_for():
+    seen = {"magnitude_Bhw": np.ones((1, 2, 2)), "key_B": np.array([7])}
+    arguments = np.ones((1, 2, 2)), np.ones((1, 2, 2))
+    assert deletion.score(*arguments, **seen, probability=None) == {}
+    without = deletion.score(*arguments, **seen, probability=lambda keep_Bhw: keep_Bhw[:, 0, 0])
+    assert [*without] == [
+        f"{family}_{ranking}"
+        for family in ("deletion", "deletion_weighted")
+        for ranking in ("own", "magnitude", "random")
+    ]
 
 
 def test_deletion_in_strides_ends_with_nothing_left():
@@ -173,7 +234,7 @@ def test_deletion_in_strides_ends_with_nothing_left():
         kept.append(float(keep_Bhw.sum((1, 2)).max()))
         return share_kept(keep_Bhw)
 
-    deletion.area(np.tile(np.arange(16).reshape(1, h, w), (B, 1, 1)), watch, steps=4)
+    deletion.area(np.tile(np.arange(16).reshape(1, h, w), (B, 1, 1)), np.ones((B, h, w)), watch, steps=4)
     assert kept == [16, 12, 8, 4, 0]
 
 
@@ -182,3 +243,60 @@ def test_random_order_is_the_key_s_alone():
     other_mask = scores("deletion", 1 - truth())["deletion_random"]
     np.testing.assert_array_equal(random.values, other_mask.values)
     assert len(set(random.values)) > 1
+
+
+def values(measure, map_Bhw, object_BHW) -> dict[str, list[float]]:
+    """Return the observations of a measure that looks at nothing but the mask and the object."""
+    seen = {"magnitude_Bhw": np.ones_like(map_Bhw), "key_B": np.arange(len(map_Bhw)), "probability": None}
+    return {metric: score.values.tolist() for metric, score in measure.score(map_Bhw, object_BHW, **seen).items()}
+
+
+def test_area_counts_weight_tokens_and_spread():
+    map_Bhw = np.array([[[0.6, 0.6], [0.0, 0.0]], [[0.5, 0.5], [0.5, 0.5]], [[0.0, 0.9], [0.0, 0.0]]])
+    found = values(mask_area, map_Bhw, np.zeros((3, 4, 4)))
+    assert found["mask_area"] == pytest.approx([0.3, 0.5, 0.225])
+    assert found["active_fraction"] == [0.5, 0.0, 0.25]  # one half is not above one half
+    assert found["mask_entropy"] == pytest.approx([0.5, 1.0, 0.0])  # ln 2, ln 4 and ln 1, over ln 4
+
+
+def test_the_entropy_of_an_empty_mask_or_of_one_token_is_unknown():
+    assert np.isnan(values(mask_area, np.zeros((1, 2, 2)), np.zeros((1, 4, 4)))["mask_entropy"]).all()
+    assert np.isnan(values(mask_area, np.ones((1, 1, 1)), np.zeros((1, 4, 4)))["mask_entropy"]).all()
+
+
+def test_neighbours_differ_most_on_a_chessboard_and_least_in_halves():
+    board = np.indices((4, 4)).sum(0) % 2.0
+    halves = np.repeat([[1.0], [0.0]], 2, axis=0) * np.ones((1, 4))
+    found = values(coherence, np.stack([board, halves, np.full((4, 4), 0.3)]), np.zeros((3, 4, 4)))
+    assert found["neighbour_difference"] == pytest.approx([1.0, 4 / 24, 0.0])  # 4 of the 24 edges cross the middle
+    assert found["neighbour_difference_relative"] == pytest.approx([120 / 64, 4 / 24 * 120 / 64, np.nan], nan_ok=True)
+
+
+def test_shuffled_tokens_differ_from_their_neighbours_as_from_any_other():
+    """The mean over all 720 orders of a 2 x 3 map is exactly the chance level."""
+    map_n = np.array([0.1, 0.2, 0.4, 0.4, 0.7, 0.9])
+    orders = np.array([*permutations(map_n)]).reshape(-1, 2, 3)
+    found = values(coherence, orders, np.zeros((len(orders), 2, 3)))["neighbour_difference_relative"]
+    assert np.mean(found) == pytest.approx(1.0)
+
+
+def test_border_bias_compares_free_corners_with_free_inner_tokens():
+    map_hw = np.array([[0.9, 0.5, 0.1, 0.7], [0.5, 0.2, 0.4, 0.5], [0.3, 0.5, 0.5, 0.3]])
+    object_BHW = np.zeros((3, 6, 8), np.uint8)
+    object_BHW[1, 0, 0] = object_BHW[1, 3, 4] = 255  # one pixel each of a corner and of an inner token
+    object_BHW[2, 2:4, 2:6] = 255  # all inner tokens
+    found = values(border_bias, np.stack([map_hw] * 3), object_BHW)["border_bias"]
+    assert found == pytest.approx([0.55 - 0.3, (0.7 + 0.3 + 0.3) / 3 - 0.2, np.nan], nan_ok=True)
+    assert np.isnan(values(border_bias, np.ones((1, 2, 5)), np.zeros((1, 4, 10)))["border_bias"]).all()
+
+
+def test_area_correlation_is_spearman_s():
+    random = np.random.default_rng(6)
+    map_Bhw = random.random((30, 2, 2)).round(1)
+    object_BHW = (random.random((30, 4, 4)) < random.random((30, 1, 1))).astype(np.uint8)
+    expected = spearmanr(map_Bhw.mean((1, 2)), object_BHW.mean((1, 2))).statistic
+    assert np.mean(values(area_correlation, map_Bhw, object_BHW)["area_correlation"]) == pytest.approx(expected)
+
+
+def test_area_correlation_is_unknown_where_all_masks_are_equally_large():
+    assert np.isnan(scores("area_correlation", np.full((B, h, w), 0.3))["area_correlation"].values).all()

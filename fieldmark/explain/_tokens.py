@@ -1,11 +1,14 @@
 """Pixels seen as tokens: token (i, j) of an h x w grid covers the pixels that nearest upsampling gives it."""
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
 from fieldmark.core.contracts import Score
 
 FloatArray = npt.NDArray[np.float64]
+Probability = Callable[[FloatArray], FloatArray]  # weights (B, h, w) in [0, 1] -> probability (B,) of the label
 
 
 def object_pixels(object_BHW: npt.NDArray[np.generic], h: int, w: int) -> FloatArray:
@@ -33,7 +36,7 @@ def _starts(side: int, tokens: int) -> npt.NDArray[np.int64]:
     return -(-np.arange(tokens) * side // tokens)
 
 
-def one_cell(values_B: FloatArray, chance: float) -> Score:
+def one_cell(values_B: FloatArray, chance: float = float("nan")) -> Score:
     """Return the plain mean over examples as a score; NaN values are unknown and left out."""
     cells = np.full(len(values_B), "all")
     return Score(values_B, cells, np.arange(len(values_B)), chance=chance, weights={"all": 1.0})

@@ -1,12 +1,10 @@
 """Energy-based pointing game: how much of the mask lies on the object (arXiv 1910.01279, section 4.3)."""
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 
 from fieldmark.core.contracts import Score
-from fieldmark.explain._tokens import FloatArray, mean_known, object_pixels, one_cell, token_pixels
+from fieldmark.explain._tokens import FloatArray, Probability, mean_known, object_pixels, one_cell, token_pixels
 
 HIGHER_IS_BETTER = True
 MEANING = (
@@ -20,7 +18,8 @@ def score(
     *,
     magnitude_Bhw: FloatArray,
     key_B: npt.NDArray[np.int64],
-    probability: Callable[[FloatArray], FloatArray],
+    probability: Probability | None,
+    evidence_Bhw: FloatArray | None = None,
 ) -> dict[str, Score]:
     """Return ``energy_pointing`` in [0, 1]; NaN for an example without object, or with a mask that is 0 everywhere.
 

@@ -1,13 +1,11 @@
 """How well the mask's weights tell object tokens from the others, whatever their scale."""
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
 from fieldmark.core.contracts import Score
-from fieldmark.explain._tokens import FloatArray, object_pixels, one_cell, token_pixels
+from fieldmark.explain._tokens import FloatArray, Probability, object_pixels, one_cell, token_pixels
 
 HIGHER_IS_BETTER = True
 MEANING = "Chance that a token on the object has more weight than one beside it (area under the ROC curve)."
@@ -19,7 +17,8 @@ def score(
     *,
     magnitude_Bhw: FloatArray,
     key_B: npt.NDArray[np.int64],
-    probability: Callable[[FloatArray], FloatArray],
+    probability: Probability | None,
+    evidence_Bhw: FloatArray | None = None,
     share: float = 0.5,
 ) -> dict[str, Score]:
     """Return ``token_auc`` in [0, 1]; NaN where no token, or every token, is of the object.

@@ -6,7 +6,8 @@ from torch import Tensor
 
 def magnitude(x_BCHW: Tensor) -> Tensor:
     """Return the length (B, h, w) of each token's feature vector, in single precision."""
-    return torch.linalg.vector_norm(x_BCHW.float(), dim=1)
+    length_Bhw: Tensor = torch.linalg.vector_norm(x_BCHW.float(), dim=1)
+    return length_Bhw
 
 
 def class_evidence(x_BCHW: Tensor, weight_KC: Tensor, class_B: Tensor) -> Tensor:
