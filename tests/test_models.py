@@ -1,5 +1,6 @@
 """What every model must hold, shown on every file of the room unasked; then what each control claims."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from fieldmark.core import plugins
 from fieldmark.core.contracts import Backbone, Batch, Output
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.models import inverted_mask, oracle_mask, random_mask
-from fieldmark.objectives import erm as objective
 from fieldmark.training.fit import initialised
 
 CHANNELS, CLASSES, PATCH = 6, 3, 4
@@ -23,6 +23,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in MODELS] + [
     ("ersm", {"pair": "mask_tv", "bias_init": 0.0}),
     ("ersm", {"pair": "off", "renormalise": True}),
     ("ersm", {"token_size": 2}),
+    ("attentive_probe", {"heads": 3}),
     ("finetune", {"freeze_bn": False}),
     ("finetune", {"freeze_bn": False, "lr_factor": 0.0}),
     ("finetune", {"head": "ersm", "head_options": {"gate": "ste", "bias_init": 0.0}}),
@@ -80,7 +81,7 @@ def test_answers_in_shape_and_range(name: str, options: dict[str, Any], size: tu
 def test_every_parameter_learns(name: str, options: dict[str, Any]) -> None:
     module = model(name, options).train()
     output = module(batch(name))
-    loss = objective.loss(output.logits_BK, torch.tensor([0, 1, 2, 0, 1]), torch.zeros(5))
+    loss = nn.functional.cross_entropy(output.logits_BK, torch.tensor([0, 1, 2, 0, 1]))
     (loss + output.extras.get("energy", torch.zeros(1)).mean()).backward()
     learning = {which: p.grad for which, p in module.named_parameters() if p.requires_grad}
     still = [which for which, grad in learning.items() if grad is None or not grad.abs().sum() > 0]
@@ -191,3 +192,50 @@ def test_the_oracle_pools_everything_and_says_it_looked_at_the_object() -> None:
 def test_a_hard_gate_is_exactly_zero_or_one() -> None:
     mask_Bhw = model("ersm", {"gate": "ste", "bias_init": 0.0})(batch("ersm")).mask_Bhw
     assert set(mask_Bhw.unique().tolist()) == {0.0, 1.0}
+
+
+def asking(scale: float) -> nn.Module:
+    """Return a probe of one head that asks for channels 1, 2, 3 more than for 4, 5, 6."""
+    module = model("attentive_probe", {"heads": 1})
+    with torch.no_grad():
+        module.get_parameter("query_HC").copy_(scale * torch.tensor([1.0, 1.0, 1.0, -1.0, -1.0, -1.0]))
+    return module.eval()
+
+
+def test_an_attentive_probe_that_attends_to_one_token_is_the_classifier_of_that_token() -> None:
+    inputs = Batch(torch.randn(2, CHANNELS, 2, 2, generator=torch.Generator().manual_seed(0)))
+    inputs.x_BCHW[:, :, 0, 1] = torch.tensor([1.0, 1.0, 1.0, -1.0, -1.0, -1.0])  # nothing is nearer to the question
+    module = asking(1e3)
+    output = module(inputs)
+    assert torch.equal(output.mask_Bhw, torch.tensor([[0.0, 1.0], [0.0, 0.0]]).expand(2, 2, 2))
+    assert torch.equal(output.logits_BK, module.get_submodule("linear")(inputs.x_BCHW[:, :, 0, 1]))
+
+
+def test_an_attentive_probes_weights_are_a_softmax_over_what_is_kept() -> None:
+    """Layer normalisation leaves +-1 as it is: scores are 6 q / sqrt(6) for one token, minus that for the other."""
+    inputs = Batch(
+        torch.tensor([1.0, 1.0, 1.0, -1.0, -1.0, -1.0]).view(1, CHANNELS, 1, 1) * torch.tensor([[1.0, -1.0, 1]])
+    )
+    module, odds = asking(0.1), math.exp(-2 * 0.1 * 6**0.5)
+    assert module(inputs).mask_Bhw.flatten().tolist() == pytest.approx([1, odds, 1], rel=1e-4)
+    pooled = (1 - odds) / (1 + odds) * inputs.x_BCHW[:, :, 0, 0]  # of the first two tokens
+    torch.testing.assert_close(
+        module(inputs, torch.tensor([[[1.0, 1.0, 0.0]]])).logits_BK,
+        module.get_submodule("linear")(pooled),
+        rtol=1e-4,
+        atol=0,
+    )
+    nothing = module(inputs, torch.zeros(1, 1, 3)).logits_BK
+    assert torch.equal(nothing[0], module.get_submodule("linear").bias)
+
+
+def test_a_forced_mask_of_ones_leaves_an_attentive_probes_answer_as_it_is() -> None:
+    inputs = batch("attentive_probe")
+    module = asking(1.0)
+    assert torch.equal(module(inputs, torch.ones(5, 4, 6)).logits_BK, module(inputs).logits_BK)
+    assert not torch.allclose(module(inputs).logits_BK, plain("attentive_probe", module, inputs))
+
+
+def test_an_attentive_probes_heads_share_the_channels() -> None:
+    with pytest.raises(FieldmarkError, match="4 heads can't share 6 channels evenly"):
+        model("attentive_probe", {"heads": 4})

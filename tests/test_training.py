@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from fieldmark.core.contracts import Backbone, Batch, Output
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.models import erm, ersm, finetune
-from fieldmark.objectives import erm as objective
 from fieldmark.training import checkpoint, heads
 from fieldmark.training.embed import embed
 from fieldmark.training.fit import fit, initialised
@@ -45,8 +44,12 @@ def examples(count: int = 40) -> heads.Examples:
     return heads.examples(features_NhwC, rows, labels=labels, groups=labels % 2, objects_Nhw=shares, keys=rows)
 
 
+def mean_cross_entropy(logits_BK: Tensor, labels_B: Tensor, groups_B: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(logits_BK, labels_B)
+
+
 def recipe(**changes: object) -> Any:
-    return {"loss": objective.loss, "epochs": 4, "lr": 1e-2, "weight_decay": 1e-4, **changes}
+    return {"objective": mean_cross_entropy, "epochs": 4, "lr": 1e-2, "weight_decay": 1e-4, **changes}
 
 
 def bits(module: nn.Module) -> bytes:
@@ -121,6 +124,33 @@ def test_training_learns_what_is_there(build: Callable[[], nn.Module]) -> None:
     history = fit(module, heads.shuffled(data, batch=16, seed=0), **recipe(epochs=10, lr=0.1))
     assert history[-1]["loss"] < 0.5 * history[0]["loss"]
     assert measures(predict(module, heads.in_order(data, batch=50)))["val_accuracy"] > 0.9
+
+
+class Advised(Constant):
+    """Has a second opinion that is not its answer."""
+
+    def __init__(self, opinion: float) -> None:
+        super().__init__()
+        self.opinion = opinion
+
+    def forward(self, batch: Batch, forced_Bhw: Tensor | None = None) -> Output:
+        output = super().forward(batch, forced_Bhw)
+        auxiliary_BK = self.opinion + self.logit.expand(len(batch.x_BCHW))
+        logits_BK = torch.stack([auxiliary_BK, torch.zeros(len(batch.x_BCHW))], dim=1)
+        return output._replace(extras={"auxiliary_logits": logits_BK})
+
+
+def test_auxiliary_answers_are_held_to_the_objective_too_in_one_call() -> None:
+    calls: list[int] = []
+
+    def counted(logits_BK: Tensor, labels_B: Tensor, groups_B: Tensor) -> Tensor:
+        calls.append(len(groups_B))
+        return mean_cross_entropy(logits_BK, labels_B, groups_B)
+
+    module = Advised(math.log(3))  # says 3/4 for class 0
+    (row,) = fit(module, lambda epoch: [next(one_class(0))], **recipe(epochs=1, objective=counted))
+    assert row["objective"] == row["loss"] == pytest.approx(math.log(2) + math.log(4 / 3))
+    assert calls == [6] and row["train_accuracy"] == 1 and "auxiliary_logits" not in row
 
 
 class Killed(Exception):
@@ -234,7 +264,7 @@ def test_a_gradient_that_breaks_in_the_last_step_is_noticed() -> None:
     with pytest.raises(FieldmarkError, match="broke in epoch 0"):
         fit(
             module, lambda epoch: [next(one_class(0))],
-            **recipe(epochs=1, loss=lambda logits, labels, groups: logits[:, 0].sum().clamp_min(0).sqrt()),
+            **recipe(epochs=1, objective=lambda logits, labels, groups: logits[:, 0].sum().clamp_min(0).sqrt()),
         )  # fmt: skip
 
 
@@ -247,7 +277,7 @@ def test_a_backbone_learns_on_pixels_at_its_own_rate() -> None:
     fit(module, lambda epoch: [(batch, torch.arange(8) % 3, torch.zeros(8))], **recipe(epochs=1, weight_decay=0.0))
     moved = {name: (value - start[name]).abs().max().item() for name, value in module.state_dict().items()}
     assert moved["backbone.weight"] == pytest.approx(1e-3, rel=1e-3)  # Adam's first step is the rate itself
-    assert moved["classifier.linear.weight"] == pytest.approx(1e-2, rel=1e-3)
+    assert moved["head.linear.weight"] == pytest.approx(1e-2, rel=1e-3)
 
 
 def test_epochs_see_every_example_once_in_an_order_of_their_own() -> None:

@@ -1,1 +1,1 @@
-"""Losses over a batch: one a file, each a pure function."""
+"""What training minimises: one a file; some also say what an epoch shows, or what comes after it."""

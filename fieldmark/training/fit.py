@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -15,14 +16,15 @@ from fieldmark.training.checkpoint import History, resume, save
 
 Triples = Iterable[tuple[Batch, Tensor, Tensor]]  # (batch, labels_B, groups_B)
 Batches = Callable[[int], Triples]  # of an epoch
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # (logits_BK, labels_B, groups_B) -> scalar
+Objective = Callable[[Tensor, Tensor, Tensor], Tensor]  # (logits_BK, labels_B, groups_B) -> scalar
+Rows = Callable[[np.random.Generator], npt.NDArray[np.int64]]  # the rows of the training part that make an epoch
 
 
 def fit(
     module: nn.Module,
     batches: Batches,
     *,
-    loss: Loss,
+    objective: Objective,
     epochs: int,
     lr: float,
     weight_decay: float,
@@ -42,9 +44,10 @@ def fit(
     checkpoint keeps the rest, so training that was killed and run again ends in the same bits.
 
     Args:
-        module: gives ``Output``; ``extras["energy"]`` (B,), if there, is added to the loss.
+        module: gives ``Output``; ``extras["energy"]`` (B,), if there, is added to the loss, and answers in
+            ``extras["auxiliary_logits"]`` (B, K) are held to the objective as the others are.
         batches: gives an epoch's batches; epochs count from 0.
-        loss: the objective.
+        objective: what is minimised; a state it has (buffers of an ``nn.Module``) is kept in the checkpoint.
         epochs: passes over the data.
         lr: of the first epoch.
         weight_decay: decoupled, of every parameter.
@@ -64,9 +67,9 @@ def fit(
     Raises:
         FieldmarkError: the loss or a parameter is not finite after an epoch.
     """
-    module.to(device)
+    state = nn.ModuleList([module, *([objective] if isinstance(objective, nn.Module) else [])]).to(device)
     optimiser = torch.optim.AdamW(_groups(module, lr), weight_decay=weight_decay, fused=True)
-    history = resume(checkpoint, module, optimiser, key) if checkpoint else []
+    history = resume(checkpoint, state, optimiser, key) if checkpoint else []
     bar = tqdm(range(epochs), desc=progress, unit="epoch", initial=len(history), disable=not progress)
     for epoch in range(len(history), epochs):
         rate = 0.5 * (1 + math.cos(math.pi * epoch / epochs))
@@ -75,7 +78,7 @@ def fit(
         module.train()
         with torch.random.fork_rng([device] if device != "cpu" else []):
             torch.manual_seed(int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0]))
-            means = _epoch(module, batches(epoch), loss, optimiser, device)
+            means = _epoch(module, batches(epoch), objective, optimiser, device)
         _demand_finite(module, epoch, means["loss"])
         measured = validate(module) if validate else {}
         history.append({"epoch": epoch, "lr": rate * lr, **means, **measured})
@@ -84,7 +87,7 @@ def fit(
         bar.set_postfix({name: f"{value:.3f}" for name, value in {"loss": means["loss"], **measured}.items()})
         bar.update()
         if checkpoint and (epoch + 1) % every == 0:
-            save(checkpoint, module, optimiser, history, key)
+            save(checkpoint, state, optimiser, history, key)
     bar.close()
     module.eval()
     if checkpoint:
@@ -93,7 +96,7 @@ def fit(
 
 
 def _epoch(
-    module: nn.Module, batches: Triples, loss: Loss, optimiser: torch.optim.Optimizer, device: str
+    module: nn.Module, batches: Triples, objective: Objective, optimiser: torch.optim.Optimizer, device: str
 ) -> dict[str, float]:
     """Take one step per batch; sums stay on the device, so a GPU is waited for once."""
     sums: dict[str, Tensor] = {}
@@ -102,19 +105,29 @@ def _epoch(
         batch, labels_B, groups_B = move(batch, device), labels_B.to(device), groups_B.to(device)
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):
             output: Output = module(batch)
-        objective = loss(output.logits_BK.float(), labels_B, groups_B)
+        paid = _paid(objective, output, labels_B, groups_B)
         energy_B = output.extras.get("energy")
-        total = objective if energy_B is None else objective + energy_B.mean()
+        total = paid if energy_B is None else paid + energy_B.mean()
         optimiser.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimiser.step()
         with torch.no_grad():
             correct_B = output.logits_BK.argmax(1) == labels_B
-            now = {"loss": total, "objective": objective, "train_accuracy": correct_B.float(), "mask": output.mask_Bhw}
-            for name, value in (now | output.extras).items():
+            now = {"loss": total, "objective": paid, "train_accuracy": correct_B.float(), "mask": output.mask_Bhw}
+            told = {name: value for name, value in output.extras.items() if name != "auxiliary_logits"}
+            for name, value in (now | told).items():
                 sums[name] = sums.get(name, 0) + len(labels_B) * value.mean()
         examples += len(labels_B)
     return {name: float(value) / examples for name, value in sums.items()}
+
+
+def _paid(objective: Objective, output: Output, labels_B: Tensor, groups_B: Tensor) -> Tensor:
+    """Return what the answers cost, auxiliary ones as much as the others; one call, as an objective may count them."""
+    auxiliary_BK = output.extras.get("auxiliary_logits")
+    if auxiliary_BK is None:
+        return objective(output.logits_BK.float(), labels_B, groups_B)
+    logits_2BK = torch.cat([output.logits_BK.float(), auxiliary_BK.float()])
+    return 2 * objective(logits_2BK, labels_B.repeat(2), groups_B.repeat(2))
 
 
 def _groups(module: nn.Module, lr: float) -> list[dict[str, object]]:
@@ -134,7 +147,8 @@ def move(batch: Batch, device: str) -> Batch:
     def there(part: Tensor | None) -> Tensor | None:
         return None if part is None else part.to(device, non_blocking=True)
 
-    return Batch(batch.x_BCHW.to(device, non_blocking=True), there(batch.object_Bhw), there(batch.key_B))
+    x_BCHW, object_Bhw, key_B, look, attributes_BA = batch
+    return Batch(x_BCHW.to(device, non_blocking=True), there(object_Bhw), there(key_B), look, there(attributes_BA))
 
 
 def _demand_finite(module: nn.Module, epoch: int, loss: float) -> None:

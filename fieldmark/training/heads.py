@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fieldmark.core.contracts import Batch
-from fieldmark.training.fit import Batches
+from fieldmark.training.fit import Batches, Rows
 
 
 class Examples(NamedTuple):
@@ -38,12 +38,20 @@ def examples(
     return Examples(x_NhwC.permute(0, 3, 1, 2), labels_N, groups_N, objects, torch.from_numpy(np.array(keys, np.int64)))
 
 
-def shuffled(examples: Examples, *, batch: int, seed: int) -> Batches:
-    """Return the batches of each epoch, in an order that depends on ``seed`` and the epoch alone."""
+def shuffled(examples: Examples, *, batch: int, seed: int, rows: Rows | None = None) -> Batches:
+    """Return the batches of each epoch, in an order that depends on ``seed`` and the epoch alone.
+
+    Args:
+        examples: the training part.
+        batch: examples at a time.
+        seed: of the order.
+        rows: draws the rows of an epoch; by default every row once, in random order.
+    """
     x_NhwC = examples.x_NCHW.permute(0, 2, 3, 1)  # as in memory: whole rows are copied several times as fast
 
     def batches(epoch: int) -> Iterator[tuple[Batch, Tensor, Tensor]]:
-        order = np.random.default_rng((seed, epoch)).permutation(len(examples.labels_N))
+        draw = np.random.default_rng((seed, epoch))
+        order = rows(draw) if rows else draw.permutation(len(examples.labels_N))
         for taken in torch.split(torch.from_numpy(order), batch):
             x_BCHW = x_NhwC.index_select(0, taken).permute(0, 3, 1, 2)
             labels_B, groups_B, objects_Bhw, keys_B = (value[taken] for value in examples[1:])
