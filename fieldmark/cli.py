@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from fieldmark.core import layout
 from fieldmark.core.errors import FieldmarkError, exit_on_mistake
@@ -46,7 +47,10 @@ def _parser() -> argparse.ArgumentParser:
     one = add("predict", predict, "Classify images and show where the model looked.")
     one.add_argument("images", metavar="IMAGE", nargs="+", type=Path)
     one.add_argument("--model", metavar="MODEL_URI", default=DEFAULT, help=f"default: {DEFAULT}")
-    one.add_argument("--out", metavar="FOLDER", type=Path, help="write a PNG of each image with its mask here")
+    one.add_argument("--drop-part", metavar="K", type=int, action="append", default=[], help="answer without this part")
+    one.add_argument("--mask", metavar="FILE", type=Path, help="decide from what is white in this picture")
+    one.add_argument("--overlays", metavar="FOLDER", type=Path, help="write a PNG of each image with its mask here")
+    one.add_argument("--json", action="store_true", help="the answers as JSON, with the probability of every class")
     add("doctor", doctor, "Look at this machine and this project, and say what to do.")
     one = add("ui", ui, "Open MLflow's pages on this machine only.")
     one.add_argument("--port", type=int, default=5000)
@@ -121,20 +125,42 @@ def verify(options: argparse.Namespace) -> None:
 
 def predict(options: argparse.Namespace) -> None:
     """Print class, probability and mask area of each image."""
-    from fieldmark.serve import overlay, read_image
+    from fieldmark.pictures import read_image, read_mask, write_overlays
     from fieldmark.tracking import model
     from fieldmark.tracking.store import connect
 
     images = [read_image(path) for path in options.images]
+    keep = [read_mask(options.mask)] * len(images) if options.mask else None
     with connect(options.root) as store:
-        classifier = model.load(store, options.model)
-        answers = [classifier.predict(image[None]) for image in images]
-    for path, image, answer in zip(options.images, images, answers, strict=True):
-        label, probability, mask_hw = answer["label"][0], answer["probabilities"].max(), answer["mask"][0]
-        print(f"{path}  {label}  probability {probability:.3f}  mask area {mask_hw.mean():.3f}")
-        if options.out:
-            options.out.mkdir(parents=True, exist_ok=True)
-            overlay(image, mask_hw).save(options.out / f"{path.stem}.png")
+        classifier = model.classifier(store, options.model)
+    answer = classifier.predict(images, keep=keep, drop_parts=options.drop_part)
+    found = zip(options.images, answer.label, answer.probabilities, answer.mask, strict=True)
+    rows = [
+        {
+            "image": str(path),
+            "class": str(label),
+            "probability": float(probability_K.max()),
+            "mask_area": float(mask_hw.mean()),
+            "probabilities": dict(zip(classifier.config["classes"], probability_K.tolist(), strict=True)),
+        }
+        for path, label, probability_K, mask_hw in found
+    ]
+    print(json.dumps(rows, indent=2) if options.json else _aligned(rows))
+    if options.overlays:
+        write_overlays(options.overlays, options.images, images, answer.mask)
+
+
+def _aligned(rows: list[dict[str, Any]]) -> str:
+    """Return a line per image, under a header, in columns.
+
+    >>> print(_aligned([{"image": "duck.png", "class": "bird", "probability": 0.75, "mask_area": 1.0}]))
+    image     class  probability  mask area
+    duck.png  bird         0.750      1.000
+    """
+    said = [(row["image"], row["class"], f"{row['probability']:.3f}", f"{row['mask_area']:.3f}") for row in rows]
+    lines = [("image", "class", "probability", "mask area"), *said]
+    image, label, probability, area = (max(map(len, column)) for column in zip(*lines, strict=True))
+    return "\n".join(f"{a:{image}}  {b:{label}}  {c:>{probability}}  {d:>{area}}" for a, b, c, d in lines)
 
 
 def doctor(options: argparse.Namespace) -> None:

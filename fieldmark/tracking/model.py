@@ -77,6 +77,11 @@ def load(store: Store, uri: str) -> Any:
     return load_model(f"models:/{resolve(store, uri).model_id}")
 
 
+def classifier(store: Store, uri: str) -> Any:
+    """Return what ``loader`` made of the model behind ``uri``: it can be asked more than MLflow passes on."""
+    return load(store, uri).unwrap_python_model().classifier
+
+
 def _save(
     saved: Path,
     folder: Path,
