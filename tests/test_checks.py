@@ -202,6 +202,7 @@ def example(name: str, part: str, label: str, background: str) -> dict[str, obje
         "fg_scale": 0.6,
         "erase": "",
         "corruption": "",
+        "keep": "",
     }
 
 

@@ -18,7 +18,8 @@ from fieldmark.loading import augment, cache
 from fieldmark.loading.batches import PixelBatches, tokens
 from fieldmark.loading.cache import rendered
 from fieldmark.loading.keys import keys, render_keys
-from fieldmark.loading.render import OCCLUDER_GREY, render
+from fieldmark.loading.painting import GREY
+from fieldmark.loading.render import render
 from fieldmark.loading.sources import Sources
 
 BLUE, GREEN, RED, YELLOW, WHITE = (0, 0, 200), (0, 200, 0), (200, 0, 0), (200, 200, 0), (250, 250, 250)
@@ -84,7 +85,7 @@ def recipes_of(*changes):
         "fg_y": 0.5,
     }
     plain |= {"fg_scale": 0.5, "fg_angle": 0.0, "fg_flip": False, "erase": "", "occluder_x": 0.5, "occluder_y": 0.5}
-    plain |= {"occluder_side": 0.0, "corruption": "", "masked": False, "seed": 0}
+    plain |= {"occluder_side": 0.0, "corruption": "", "keep": "", "masked": False, "seed": 0}
     return conform(pd.DataFrame([plain | change for change in changes]), RECIPE)
 
 
@@ -160,7 +161,7 @@ def test_occluder_hides_the_object_from_the_mask(sources):
     image, mask = draw(sources, occluder_side=0.25)
     expected = only(BOX)
     expected[3:5, 3:5] = 0
-    assert (image[3:5, 3:5] == OCCLUDER_GREY).all() and (image[3:5, 2] == RED).all()
+    assert (image[3:5, 3:5] == GREY).all() and (image[3:5, 2] == RED).all()
     assert (mask == expected).all()
 
 

@@ -11,7 +11,7 @@ PAIRS = {"bird": "water", "mammal": "land"}
 PLAIN = {
     "part": "test", "crop_x": 0, "crop_y": 0, "crop_side": 9, "fg_x": 0.3, "fg_y": 0.5, "fg_scale": 0.6,
     "fg_angle": 5.0, "fg_flip": False, "erase": "", "occluder_x": 0.5, "occluder_y": 0.5, "occluder_side": 0.0,
-    "corruption": "", "masked": False, "seed": 7,
+    "corruption": "", "keep": "", "masked": False, "seed": 7,
 }  # fmt: skip
 FIXED = ["original", "only_fg", "no_fg", "only_bg_box", "only_bg_tiled", "mixed_same", "mixed_rand", "mixed_next"]
 PARAMETRIC = ["on_object:0.25", "off_object:0.25", *(f"{family}:3" for family in CORRUPTIONS)]

@@ -4,28 +4,21 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from fieldmark.core import plugins
 from fieldmark.core.errors import FieldmarkError
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-Options = dict[str, Any]  # keyword arguments of a plugin; their defaults stand in its signature
+from fieldmark.core.words import Count, Model, Options, Section, spelt_out
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Plugin(_Section):
+class Plugin(Section):
     """A plugin by file name, with the options that differ from its defaults."""
 
     name: str
     options: Options = {}
 
 
-class Split(_Section):
+class Split(Section):
     """How recipes are drawn; sizes are examples per part."""
 
     recipe: str
@@ -37,14 +30,14 @@ class Split(_Section):
     options: Options = {}
 
 
-class Embed(_Section):
+class Embed(Section):
     """What is computed once for all models on features."""
 
     batch: Count
     views: list[Literal["plain", "masked"]]
 
 
-class Train(_Section):
+class Train(Section):
     """One recipe of training for every model, so that models differ in nothing else."""
 
     objective: str
@@ -56,28 +49,7 @@ class Train(_Section):
     workers: Annotated[int, Field(ge=0)]  # loader processes of models on pixels; results do not depend on it
 
 
-class Overrides(_Section):
-    """What one word trains differently."""
-
-    epochs: Count | None = None
-    batch: Count | None = None
-    lr: Annotated[float, Field(gt=0)] | None = None
-    weight_decay: Annotated[float, Field(ge=0)] | None = None
-
-
-class Model(_Section):
-    """What a word of ``models`` stands for; an empty one is the plugin of that name with its defaults."""
-
-    plugin: str  # file in models/; by default the word itself
-    options: Options = {}
-    objective: str  # file in objectives/; by default train.objective
-    objective_options: Options = {}
-    train: Overrides = Overrides()
-    train_on: Annotated[list[str], Field(min_length=1)] = ["original"]  # variants of the training part
-    size: Count | None = None  # px; by default ``size``
-
-
-class Evaluate(_Section):
+class Evaluate(Section):
     """Robustness tests and the variants of the test part they look at."""
 
     tests: dict[str, Options]  # run on the test part
@@ -85,13 +57,13 @@ class Evaluate(_Section):
     variants: list[str]  # of the test part
 
 
-class Explain(_Section):
+class Explain(Section):
     """Explanation measures on each model's own mask."""
 
     measures: dict[str, Options]
 
 
-class Stats(_Section):
+class Stats(Section):
     """How intervals are made."""
 
     draws: Count
@@ -99,7 +71,7 @@ class Stats(_Section):
     cluster: list[Literal["fg_source", "bg_source"]]
 
 
-class Register(_Section):
+class Register(Section):
     """What may become champion, and against what."""
 
     name: str
@@ -110,13 +82,13 @@ class Register(_Section):
     )
 
 
-class Report(_Section):
+class Report(Section):
     """What the page shows."""
 
     gallery: Count  # pictures per model
 
 
-class Params(_Section):
+class Params(Section):
     """All of ``params.yaml``."""
 
     dataset: Plugin
@@ -138,15 +110,7 @@ class Params(_Section):
     @classmethod
     def _words_are_spelt_out(cls, values: Any) -> Any:
         """Let a word say only what is special about it."""
-        try:
-            objective = values["train"]["objective"]
-            models = {
-                word: {"plugin": word, "objective": objective, **(said or {})}
-                for word, said in values["models"].items()
-            }
-        except (KeyError, TypeError, AttributeError):
-            return values  # of another form than expected: the fields' own checks say which
-        return {**values, "models": models}
+        return spelt_out(values)
 
     @model_validator(mode="after")
     def _plugins_exist(self) -> "Params":

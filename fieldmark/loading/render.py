@@ -4,23 +4,19 @@ Order: scene crop, object, erasure, occluder, corruption, what is kept, and last
 """
 
 import json
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.loading.augment import corrupt
+from fieldmark.loading.painting import GREY, erase, kept_pixels, paint_over
 from fieldmark.loading.sources import Pixels, Sources
 
 Recipe = Any  # a row of RECIPE, as ``DataFrame.itertuples`` gives it
 
 RENDERER_VERSION = 1  # goes into every render key: raise it whenever the same recipe would give other pixels
-OCCLUDER_GREY = 128
 VISIBLE = 128  # alpha from which a pixel counts as object: half covered
-
-Bits = npt.NDArray[np.bool_]
 
 
 class Rendered(NamedTuple):
@@ -46,7 +42,7 @@ def render(recipe: Recipe, sources: Sources, size: int) -> Rendered:
         visible_HW = np.zeros_like(visible_HW)
     if recipe.occluder_side > 0:
         covered = _square(recipe.occluder_x, recipe.occluder_y, recipe.occluder_side, size)
-        image_HW3[covered] = OCCLUDER_GREY
+        image_HW3[covered] = GREY
         visible_HW[covered] = False
     if recipe.corruption:
         image_HW3 = corrupt(image_HW3, recipe.corruption, recipe.seed)
@@ -125,75 +121,6 @@ def place(object_HW4: Pixels, recipe: Recipe, size: int) -> Pixels:
     turn_and_move[:, 2] += recipe.fg_x * size - 0.5 - middle[0], recipe.fg_y * size - 0.5 - middle[1]
     warped = cv2.warpAffine(np.ascontiguousarray(scaled), turn_and_move, (size, size), flags=cv2.INTER_LINEAR)
     return np.asarray(warped, np.uint8)
-
-
-def erase(image_HW3: Pixels, object_HW: Bits, how: str) -> Pixels:
-    """Take the object out, as the backgrounds challenge does (arXiv 2006.09994, section 2).
-
-    Args:
-        image_HW3: The picture; not changed.
-        object_HW: Every pixel the object touches.
-        how: ``object``: its silhouette becomes black; ``box``: its bounding box; ``tile``: its bounding box is tiled
-            over with the largest strip of background beside it (black if the box fills the frame).
-    """
-    erased = image_HW3.copy()
-    if how == "object" or not object_HW.any():
-        erased[object_HW] = 0
-        return erased
-    rows, columns = np.flatnonzero(object_HW.any(1)), np.flatnonzero(object_HW.any(0))
-    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    erased[box] = 0
-    if how == "tile":
-        strips = [
-            image_HW3[: box[0].start],
-            image_HW3[box[0].stop :],
-            image_HW3[:, : box[1].start],
-            image_HW3[:, box[1].stop :],
-        ]
-        strip = max(strips, key=lambda part: part.size)
-        if strip.size:
-            height, width = erased[box].shape[:2]
-            erased[box] = _tiled(strip, height, width)
-    return erased
-
-
-def _tiled(strip: Pixels, height: int, width: int) -> Pixels:
-    """Repeat a strip of background until it covers ``height`` by ``width``."""
-    down, across = -(-height // strip.shape[0]), -(-width // strip.shape[1])
-    return np.tile(strip, (down, across, 1))[:height, :width]
-
-
-def kept_pixels(grid: Sequence[int], bits: bytes, frame: Sequence[float], size: int) -> Bits:
-    """Return which pixels (size, size) lie in kept tokens.
-
-    Args:
-        grid: height and width of the token mask.
-        bits: the mask, packed eight to a byte.
-        frame: left, top and side of the square that the mask covers, as fractions of this picture; beyond its edge the
-            mask goes on as it is there.
-        size: px.
-
-    >>> kept_pixels([1, 2], bytes([0b01000000]), [0.0, 0.0, 1.0], 4)[0].tolist()
-    [False, False, True, True]
-    """
-    height, width = grid
-    keep_hw = np.unpackbits(np.frombuffer(bits, np.uint8), count=height * width).reshape(height, width).astype(bool)
-    left, top, side = frame
-    middles = (np.arange(size) + 0.5) / size
-    rows, columns = (
-        np.floor((middles - start) / side * count).astype(int) for start, count in ((top, height), (left, width))
-    )
-    return np.asarray(keep_hw[rows.clip(0, height - 1)][:, columns.clip(0, width - 1)])
-
-
-def paint_over(image_HW3: Pixels, hidden_HW: Bits, fill: str) -> Pixels:
-    """Return the image with its hidden pixels black, grey, or blurred until no detail is left."""
-    import cv2
-
-    painted = np.full_like(image_HW3, OCCLUDER_GREY if fill == "grey" else 0)
-    if fill == "blur":
-        painted = np.asarray(cv2.GaussianBlur(image_HW3, (0, 0), image_HW3.shape[0] / 8), np.uint8)
-    return np.where(hidden_HW[..., None], painted, image_HW3)
 
 
 def _square(x: float, y: float, side: float, size: int) -> tuple[slice, slice]:
