@@ -68,9 +68,14 @@ class Ersm(nn.Module):
         self.gate, self.linear, self.renormalise = gate, linear, renormalise
 
     def forward(self, batch: Batch, forced_Bhw: Tensor | None = None) -> Output:
-        """Classify features; a forced mask replaces the gate's, whose score and energy are still told."""
+        """Classify features; a forced mask replaces the gate's, which is not even asked: deletion forces hundreds."""
+        if forced_Bhw is not None:
+            return Output(self.classify(batch.x_BCHW, forced_Bhw), forced_Bhw, {})
         gated = self.gate(batch.x_BCHW)
-        mask_Bhw = gated.mask_Bhw if forced_Bhw is None else forced_Bhw
-        logits_BK = self.linear(masked_pool(batch.x_BCHW, mask_Bhw, renormalise=self.renormalise))
         extras = {"energy": gated.energy_B, "unary": gated.unary_B, "pair": gated.pair_B, "z": gated.z_Bhw}
-        return Output(logits_BK, mask_Bhw, extras)
+        return Output(self.classify(batch.x_BCHW, gated.mask_Bhw), gated.mask_Bhw, extras)
+
+    def classify(self, x_BCHW: Tensor, mask_Bhw: Tensor) -> Tensor:
+        """Return the logits (B, K) of masked features."""
+        logits_BK: Tensor = self.linear(masked_pool(x_BCHW, mask_Bhw, renormalise=self.renormalise))
+        return logits_BK
