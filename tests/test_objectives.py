@@ -217,10 +217,10 @@ class Classroom:
             return fit(module, batches, **{"lr": 0.02, "weight_decay": 0.0, "every": 1} | settled)
 
         return rounds.train(
-            self.module, lambda: objective, self.lessons, fit=once, seen=lambda: heads.in_order(self.data, batch=64),
+            self.module, objective, self.lessons, fit=once, seen=lambda: heads.in_order(self.data, batch=64),
             held_out=lambda: heads.in_order(self.val, batch=64), epochs=self.epochs,
             checkpoint=self.folder / "cell.safetensors", key="k", **changes,
-        )[""]  # fmt: skip
+        )  # fmt: skip
 
 
 def bits(module: nn.Module) -> bytes:
@@ -253,33 +253,6 @@ def test_jtt_starts_again_and_shows_what_it_got_wrong_more_often(tmp_path: Path)
     again = heads.shuffled(room.data, batch=50, seed=0, rows=objective.second(np.isin(np.arange(400), wrong)).rows)
     fit(once, again, objective=objective, epochs=2, lr=0.02, weight_decay=0.0)
     assert bits(once) == bits(room.module), "the second round starts from the initial weights"
-
-
-class InTwoPhases(nn.Module):
-    """Trains an adviser that it then ignores, and after it itself."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.adviser, self.own = plain.build(BACKBONE, 2), plain.build(BACKBONE, 2)
-
-    def phases(self) -> Iterator[tuple[str, nn.Module]]:
-        yield "adviser", self.adviser
-        self.adviser.requires_grad_(False)
-        yield "", self
-
-    def forward(self, batch: Batch, forced_Bhw: Tensor | None = None) -> Output:
-        output: Output = self.own(batch, forced_Bhw)
-        return output
-
-
-def test_each_phase_has_an_objective_of_its_own_and_all_its_rounds(tmp_path: Path) -> None:
-    room, told = Classroom(tmp_path, epochs=1, module=initialised(InTwoPhases, 0)), list[dict[str, float]]()
-    start = {name: value.clone() for name, value in room.module.state_dict().items()}
-    history = room.train(jtt.build(targets(room.data), first_epochs=2), log=told.append)
-    assert [epoch for epoch, _ in room.seen] == [0, 1, 0] * 2
-    assert [row.get("loss", row.get("adviser/loss")) for row in told][1:] == [row["loss"] for row in history]
-    assert "adviser/loss" in told[0] and "loss" not in told[0]
-    assert all(not torch.equal(start[name], value) for name, value in room.module.state_dict().items())
 
 
 class Killed(Exception):
