@@ -1,7 +1,7 @@
 """What the stages of a cell share: how its model sees recipes, and the trained model opened again."""
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ from fieldmark.loading.batches import PixelBatches, tokens
 from fieldmark.loading.cache import Renders, rendered
 from fieldmark.loading.keys import keys, render_keys
 from fieldmark.loading.sources import Sources
+from fieldmark.objectives._shared import Targets
 from fieldmark.training import features, heads
 from fieldmark.training.checkpoint import read_weights
+from fieldmark.training.fit import Objective, Rows
 from fieldmark.variants import apply, masked
 from stages._again import Again, Embedder
 
@@ -57,8 +59,9 @@ class View:
         """Return the recipes of a part."""
         return self.recipes[self.recipes["part"] == name].reset_index(drop=True)
 
-    def lessons(self) -> pd.DataFrame:
-        """Return the recipes that the model is trained on: its part, in each variant asked for."""
+    @cached_property
+    def taught(self) -> pd.DataFrame:
+        """The recipes that the model is trained on: its part, in each variant asked for."""
         part, vary = self.part(self.plugin.TRAIN_PART), partial(apply, pairs=self._params.split.pairs, seed=self._seed)
         tables = [
             part if name == "original" else vary(name, part).assign(example_id=part["example_id"] + "~" + name)
@@ -72,18 +75,29 @@ class View:
         made = {"model": self.model.plugin, "options": self.model.options}
         return {**made, "backbone": self._features.facts, **facts}
 
-    def shuffled(self, recipes: pd.DataFrame) -> Callable[[int], Batches]:
-        """Return the batches of each epoch of training."""
+    def objective(self) -> Objective:
+        """Return what training minimises, for one training: it may have a state."""
+        plugin, options = plugins.find("objectives", self.model.objective), self.model.objective_options
+        targets = Targets(self._labels(self.taught), self._group_numbers(self.taught), self._seed)
+        objective: Objective = plugin.build(targets, **plugins.accepted(plugin.build, options))
+        return objective
+
+    def lessons(self, rows: Rows | None = None) -> Callable[[int], Batches]:
+        """Return the batches of each epoch of training, of the rows of ``taught`` that are drawn."""
         batch, seed = self.training.batch, self._seed
         if self.plugin.TRAINS_ON == "features":
-            ordered, again = heads.shuffled(self._examples(recipes), batch=batch, seed=seed), self._again(recipes)
-            return lambda epoch: _looking(ordered(epoch), again)
-        targets = (self._labels(recipes), self._group_numbers(recipes), keys(recipes["example_id"]))
+            ordered = heads.shuffled(self._lessons[0], batch=batch, seed=seed, rows=rows)
+            return lambda epoch: _looking(ordered(epoch), self._lessons[1])
+        targets = (self._labels(self.taught), self._group_numbers(self.taught), keys(self.taught["example_id"]))
         return PixelBatches(
-            self._rendered(recipes), *targets, mean=self._backbone.mean, std=self._backbone.std,
+            self._rendered(self.taught), *targets, mean=self._backbone.mean, std=self._backbone.std,
             stride=self._backbone.stride, batch=batch, seed=seed, workers=self._params.train.workers,
-            device=self.device,
+            device=self.device, rows=rows,
         )  # fmt: skip
+
+    @cached_property
+    def _lessons(self) -> tuple[heads.Examples, Again]:
+        return self._examples(self.taught), self._again(self.taught)
 
     def in_order(self, recipes: pd.DataFrame) -> Batches:
         """Return the examples as they stand, whatever their number."""

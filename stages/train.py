@@ -3,16 +3,19 @@
 from functools import partial
 from pathlib import Path
 
+from torch import nn
+
 from fieldmark.core import command, layout, plugins, store
 from fieldmark.core.params import Params
 from fieldmark.tracking import lineage
 from fieldmark.tracking.dvclock import content_hash
-from fieldmark.tracking.record import Dataset, Run
+from fieldmark.tracking.record import Dataset
 from fieldmark.tracking.runs import cell_run
-from fieldmark.training.checkpoint import write_weights
+from fieldmark.training.checkpoint import History, write_weights
 from fieldmark.training.fit import fit, initialised
 from fieldmark.training.phases import named, phases
 from fieldmark.training.predict import measures, predict
+from fieldmark.training.rounds import train
 from stages._cell import View
 
 
@@ -22,42 +25,36 @@ def main(params: Params, root: Path, model: str, seed: int) -> None:
     split = layout.split(root, params, seed)
     name, digest, source = f"{params.dataset.name}/{seed}", content_hash(split), str(split.relative_to(root))
     datasets = [Dataset(f"{name} {part}", digest, source, part) for part in (view.plugin.TRAIN_PART, "val")]
-    how = view.training.model_dump(exclude={"objective", "checkpoint_every", "workers", "batch"})
+    how, validation = view.training, [*view.in_order(view.part("val"))]
     wanted = {"model": view.config(), "word": view.model.model_dump(), "split": params.split.model_dump()}
-    wanted["train"] = view.training.model_dump()
-    lessons, validation = view.shuffled(view.lessons()), [*view.in_order(view.part("val"))]
+    wanted["train"] = how.model_dump()
     parent, code = lineage.reproduction(root), plugins.code()
     with cell_run(root, cell=f"train@{cell}", parent_key=parent, params=wanted, datasets=datasets) as run:
-        module, histories = initialised(view.build, seed), {}
-        for phase, part in phases(module):
-            histories[phase] = fit(
-                part,
-                lessons,
-                loss=plugins.find("objectives", view.model.objective).loss,
-                **how,
-                seed=seed,
-                validate=lambda part: measures(predict(part, validation, device=view.device)),
-                log=partial(log, run, phase),
+
+        def taught(phase: str, part: nn.Module) -> History:
+            return train(
+                part, view.objective(), view.lessons, seen=lambda: view.in_order(view.taught),
+                held_out=lambda: validation, epochs=how.epochs, device=view.device,
                 checkpoint=layout.cache(root) / "checkpoints" / f"{cell}{phase}.safetensors",
-                every=params.train.checkpoint_every,
                 key=store.fingerprint([wanted, digest, code, phase]),
-                device=view.device,
-                progress=f"train {cell} {phase}".strip(),
-            )
+                fit=partial(
+                    fit, lr=how.lr, weight_decay=how.weight_decay, seed=seed, device=view.device,
+                    validate=lambda module: measures(predict(module, validation, device=view.device)),
+                    log=lambda row: run.log_epoch(named(row, phase)), every=how.checkpoint_every,
+                    progress=f"train {cell} {phase}".strip(),
+                ),
+            )  # fmt: skip
+
+        module = initialised(view.build, seed)
+        histories = {phase: taught(phase, part) for phase, part in phases(module)}
         history = histories.pop("")
         with store.atomic(layout.trained(root, model, seed)) as folder:
             folder.mkdir()
             write_weights(folder / "weights.safetensors", module)
             store.write_json(folder / "config.json", view.config())
             store.write_json(folder / "history.json", history)
-            for phase, rows in histories.items():
-                store.write_json(folder / f"history.{phase}.json", rows)
+            store.write_json(folder / "phases.json", histories)
         run.finish(lineage.cell_fingerprint(layout.trained(root, model, seed)), history)
-
-
-def log(run: Run, phase: str, row: dict[str, float]) -> None:
-    """Log a row of a phase's history."""
-    run.log_epoch(named(row, phase))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Rendered pixels as batches; an example looks the same whatever the batch, the order or the number of workers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from fieldmark.loading.keys import number
 from fieldmark.loading.sources import Pixels
 
 Ints = npt.NDArray[np.int64]
+Rows = Callable[[np.random.Generator], Ints]
 
 
 def tokens(masks_NHW: Pixels, stride: int) -> npt.NDArray[np.float32]:
@@ -46,7 +47,8 @@ def tokens(masks_NHW: Pixels, stride: int) -> npt.NDArray[np.float32]:
 class PixelBatches:
     """The training part as rendered pixels: ``batches(epoch)`` yields ``(Batch, labels_B, groups_B)`` of one epoch.
 
-    The order is a function of (seed, epoch), an example's augmentation of (seed, its key, epoch).
+    The order is a function of (seed, epoch), an example's augmentation of (seed, its key, epoch). ``rows`` draws what
+    an epoch shows; by default every row comes once, in random order.
     """
 
     def __init__(
@@ -64,10 +66,11 @@ class PixelBatches:
         augmented: bool = True,
         workers: int = 0,
         device: str = "cpu",
+        rows: Rows | None = None,
     ) -> None:
         self._targets = torch.from_numpy(np.stack([labels_N, groups_N, keys_N], axis=1))
         self._mean, self._std, self._stride, self._seed, self._device = mean, std, stride, seed, device
-        self._order = _Order(len(labels_N), batch, seed)
+        self._order = _Order(rows or (lambda draw: draw.permutation(len(labels_N))), batch, seed)
         self._loader = DataLoader(
             _Examples(renders, keys_N, seed, augmented),
             batch_sampler=self._order,
@@ -93,15 +96,12 @@ class PixelBatches:
 class _Order:
     """Batches of (epoch, row); the epoch travels with the row, since workers outlive it."""
 
-    def __init__(self, count: int, batch: int, seed: int) -> None:
-        self.count, self.batch, self.seed, self.epoch = count, batch, seed, 0
-
-    def __len__(self) -> int:
-        return -(-self.count // self.batch)
+    def __init__(self, rows: Rows, batch: int, seed: int) -> None:
+        self.rows, self.batch, self.seed, self.epoch = rows, batch, seed, 0
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count).tolist()
-        for start in range(0, self.count, self.batch):
+        order = self.rows(np.random.default_rng([self.seed, self.epoch])).tolist()
+        for start in range(0, len(order), self.batch):
             yield [(self.epoch, row) for row in order[start : start + self.batch]]
 
 
