@@ -11,7 +11,7 @@ from torch import nn
 from fieldmark.core.store import fingerprint
 from fieldmark.training.checkpoint import History
 from fieldmark.training.fit import Batches, Objective, Rows, Triples
-from fieldmark.training.predict import predict
+from fieldmark.training.predict import Prediction, predict
 from fieldmark.training.refit import Floats, Ints, refit
 
 
@@ -75,11 +75,9 @@ def train(
     """
     if isinstance(objective, Twice):
         start = {name: value.clone() for name, value in module.state_dict().items()}
-        first = checkpoint.with_stem(f"{checkpoint.stem}-first")
-        fit(module, lessons(_rows(objective)), objective=objective, epochs=objective.first_epochs, checkpoint=first,
-            key=key, log=None)  # fmt: skip
-        answers = predict(module, seen(), device=device)
-        wrong_N = answers.probabilities_NK.argmax(1) != answers.labels_N
+        settled = {"epochs": objective.first_epochs, "checkpoint": checkpoint.with_stem(f"{checkpoint.stem}-first")}
+        fit(module, lessons(_rows(objective)), objective=objective, key=key, log=None, **settled)
+        wrong_N = _wrong(predict(module, seen(), device=device))
         module.load_state_dict(start)
         objective, key = objective.second(wrong_N), fingerprint([key, wrong_N.tolist()])
     history = fit(module, lessons(_rows(objective)), objective=objective, epochs=epochs, checkpoint=checkpoint, key=key)
@@ -87,6 +85,10 @@ def train(
         fitted = seen if objective.refit_on == "train" else held_out
         refit(module, objective.last_layer, seen(), fitted(), device=device)
     return history
+
+
+def _wrong(answers: Prediction) -> npt.NDArray[np.bool_]:
+    return np.asarray(answers.probabilities_NK.argmax(1) != answers.labels_N)
 
 
 def _rows(objective: Objective) -> Rows | None:
