@@ -94,10 +94,15 @@ class Classifier:
             drop_parts: numbers of the parts that the model must do without.
 
         Raises:
-            FieldmarkError: something that is not such an image or such a mask; a model that knows no parts.
+            FieldmarkError: something that is not such an image or such a mask; a model that knows no such parts; both
+                a mask and parts.
         """
         from fieldmark.training.predict import predict
 
+        if keep is not None and len(drop_parts):
+            raise FieldmarkError(
+                "a mask replaces the parts that a model finds: give a mask or parts to drop, not both."
+            )
         module = self._without(drop_parts)
         forced_Nhw = None if keep is None else self._forced(images, keep)
         found = predict(module, self._batches(images), keep_Nhw=forced_Nhw)
@@ -105,7 +110,7 @@ class Classifier:
         return Prediction(labels, found.probabilities_NK, found.masks_Nhw)
 
     def _without(self, parts: Sequence[int]) -> nn.Module:
-        if not parts:
+        if not len(parts):
             return self._module
         without: Callable[..., nn.Module] | None = getattr(self._module, "without", None)
         if without is None:

@@ -17,9 +17,10 @@ from fieldmark.backbones import efficientnet_lite0
 from fieldmark.core.contracts import Backbone, Batch, Fill, Output
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.store import read_json, write_json
+from fieldmark.layers.pixels import normalise
 from fieldmark.loading.render import render, resize
 from fieldmark.loading.sources import Sources, centred_square
-from fieldmark.models import two_stage
+from fieldmark.models import ifam, two_stage
 from fieldmark.training.checkpoint import write_weights
 from fieldmark.training.fit import initialised
 from fieldmark.variants.nearer import kept, zoomed
@@ -115,9 +116,10 @@ def test_a_mask_of_the_picture_replaces_the_models_own() -> None:
         answer = classifier.predict(images, keep=[mask])
         assert answer.mask.tolist() == [[[0.5, 1.0]]]
         assert answer.probabilities[0, 1] == pytest.approx(bright(0.1 + 1.0), abs=1e-6)
-    both = classifier.predict([wide, split(255, 0)], keep=[keep, np.ones((5, 5))], drop_parts=[0])
-    assert both.mask.tolist() == [[[0.0, 1.0]], [[0.0, 1.0]]]
-    assert both.label.tolist() == ["bright", "dark"]
+    both = classifier.predict([wide, split(255, 0)], keep=[keep, np.array([[0, 1]] * 2)])
+    assert both.mask.tolist() == [[[0.5, 1.0]], [[0.0, 1.0]]]
+    with pytest.raises(FieldmarkError, match="not both"):
+        classifier.predict([wide], keep=[keep], drop_parts=[0])
 
 
 def test_a_mask_that_does_not_fit_is_refused() -> None:
@@ -131,6 +133,27 @@ def test_a_mask_that_does_not_fit_is_refused() -> None:
     ):
         with pytest.raises(FieldmarkError, match=words):
             classifier.predict([image], keep=masks)
+
+
+def test_what_ifam_says_without_a_part_it_found(tmp_path: Path) -> None:
+    config = read_json(project.classifier(tmp_path / "cell") / "config.json")
+    backbone, options = efficientnet_lite0.load(), {"patch": 16, "dim": 24, "depth": 1, "grid": [4, 4], "parts": 3}
+    module = initialised(lambda: ifam.build(backbone, 2, **options), 0)
+    write_weights(tmp_path / "cell" / "weights.safetensors", module)
+    write_json(tmp_path / "cell" / "config.json", {**config, "model": "ifam", "options": options})
+    classifier, images = serve.Classifier.load(tmp_path / "cell"), project.pictures(1)
+    seen = torch.from_numpy(pictures.frame(images[0], SIZE)[None])
+    batch = Batch(normalise(seen, backbone.mean, backbone.std))
+    found_hw = module.eval().parts(batch)[0].numpy()
+    assert set(np.unique(found_hw)) - {3}, "untrained, it finds some part"
+    part = min(set(np.unique(found_hw)) - {3})
+    whole, less = classifier.predict(images), classifier.predict(images, drop_parts=[part])
+    assert np.array_equal(whole.mask[0], found_hw != 3)
+    assert np.array_equal(less.mask[0], (found_hw != 3) & (found_hw != part))
+    assert not np.array_equal(whole.probabilities, less.probabilities)
+    assert np.array_equal(classifier.predict(images).probabilities, whole.probabilities), "only that answer was without"
+    with pytest.raises(FieldmarkError, match="no part 7"):
+        classifier.predict(images, drop_parts=[7])
 
 
 def test_a_model_without_parts_says_so(folder: Path) -> None:
