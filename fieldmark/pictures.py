@@ -104,7 +104,7 @@ def hidden(crop_HW3: Pixels, box: tuple[float, float, float], keep_hw: npt.NDArr
         keep_hw: the frame's tokens that stay.
         fill: ``black``, ``grey`` or ``blur``.
     """
-    from fieldmark.loading.render import kept_pixels, paint_over
+    from fieldmark.loading.painting import kept_pixels, paint_over
 
     x, y, side = box
     whole = (side / 2 - x) / side, (side / 2 - y) / side, 1 / side  # the frame, as the crop sees it
