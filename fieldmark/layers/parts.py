@@ -53,8 +53,8 @@ def foreground(part_BKhw: Tensor, *, soft: bool = False, dropout: float = 0.0) -
     0.0
     """
     found_BKhw, background_Bhw = part_BKhw[:, :-1], part_BKhw[:, -1]
-    if dropout:  # dropout scales what it keeps, a kept part keeps its value
-        found_BKhw = F.dropout2d(found_BKhw, dropout) * (1 - dropout)
+    if dropout:  # unlike torch's dropout, what is kept keeps its value: it competes with the background
+        found_BKhw = found_BKhw * (torch.rand_like(found_BKhw[:, :, :1, :1]) >= dropout)
     likeliest_Bhw = found_BKhw.amax(1)
     if soft:
         return likeliest_Bhw
