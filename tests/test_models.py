@@ -10,11 +10,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fieldmark.core import plugins
-from fieldmark.core.contracts import Backbone, Batch, Output
+from fieldmark.core.contracts import Backbone, Batch, Look, Output
 from fieldmark.core.errors import FieldmarkError
+from fieldmark.layers.boxes import from_frame
 from fieldmark.layers.vit_classifier import VitClassifier
-from fieldmark.models import inverted_mask, oracle_mask, random_mask
+from fieldmark.models import inverted_mask, oracle_mask, random_mask, two_stage
 from fieldmark.training.fit import initialised
+from fieldmark.training.phases import phases
 
 CHANNELS, CLASSES, PATCH = 6, 3, 4
 MODELS = plugins.names("models")
@@ -30,6 +32,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in MODELS] + [
     ("finetune", {"head": "ersm", "head_options": {"gate": "ste", "bias_init": 0.0}}),
     ("token_norm", {"renormalise": True}),
     ("cam", {"centred": True}),
+    ("two_stage", {"first": "token_norm", "sides": (0.5, 1.0)}),
+    ("two_stage", {"second": "ersm", "sharpness": 2.0}),
     ("ifam", {"soft": True}),
     ("ifam", {"coupling": "detached"}),
     ("ifam", {"prune": True}),
@@ -52,7 +56,20 @@ def batch(name: str, height: int = 4, width: int = 6, examples: int = 5) -> Batc
     pixels = plugins.find("models", name).TRAINS_ON == "pixels"
     shape = (3, height * PATCH, width * PATCH) if pixels else (CHANNELS, height, width)
     object_Bhw = torch.rand(examples, height, width, generator=draw)
-    return Batch(torch.randn(examples, *shape, generator=draw), object_Bhw, torch.arange(examples))
+    x_BCHW = torch.randn(examples, *shape, generator=draw)
+    return Batch(x_BCHW, object_Bhw, torch.arange(examples), nearer(x_BCHW))
+
+
+def nearer(x_BCHW: Tensor) -> Look:
+    """Look again at tokens that stand for their pixels: a crop's token is the one that lies at its middle."""
+
+    def look(boxes_Bn3: Tensor, keep_Bhw: Tensor | None = None, fill: str = "grey") -> Tensor:
+        shown = x_BCHW if keep_Bhw is None else x_BCHW * keep_Bhw[:, None]
+        size = (x_BCHW.shape[2], x_BCHW.shape[3])
+        crops = [from_frame(boxes_Bn3, channel_BHW, size) for channel_BHW in shown.unbind(1)]
+        return torch.stack(crops, 1).transpose(2, 3).flatten(3)
+
+    return look
 
 
 def plain(name: str, module: nn.Module, inputs: Batch) -> Tensor:
@@ -61,6 +78,10 @@ def plain(name: str, module: nn.Module, inputs: Batch) -> Tensor:
         classifier = next(part for part in module.modules() if isinstance(part, VitClassifier))
         unmasked_BK: Tensor = classifier(inputs.x_BCHW).logits_BK
         return unmasked_BK
+    if isinstance(module, two_stage.TwoStage):  # all ones look at the middle
+        assert inputs.look is not None
+        middle_Bn3 = module.boxes(torch.ones(len(inputs.x_BCHW), 1, 1))
+        return plain("erm", module.second, Batch(inputs.look(middle_Bn3)))
     linear = next(part for part in module.modules() if isinstance(part, nn.Linear) and part.out_features == CLASSES)
     features = backbone().module(inputs.x_BCHW) if plugins.find("models", name).TRAINS_ON == "pixels" else inputs.x_BCHW
     logits_BK: Tensor = linear(features.mean((2, 3)))
@@ -87,15 +108,15 @@ def test_answers_in_shape_and_range(name: str, options: dict[str, Any], size: tu
 
 @every_model
 def test_every_parameter_learns(name: str, options: dict[str, Any]) -> None:
-    module = model(name, options).train()
-    output = module(batch(name))
-    loss = nn.functional.cross_entropy(output.logits_BK, torch.tensor([0, 1, 2, 0, 1]))
-    if "auxiliary_logits" in output.extras:  # answers that the objective is asked about as well
-        loss = loss + nn.functional.cross_entropy(output.extras["auxiliary_logits"], torch.tensor([0, 1, 2, 0, 1]))
-    (loss + output.extras.get("energy", torch.zeros(1)).mean()).backward()
-    learning = {which: p.grad for which, p in module.named_parameters() if p.requires_grad}
-    still = [which for which, grad in learning.items() if grad is None or not grad.abs().sum() > 0]
-    assert not still
+    labels_B = torch.tensor([0, 1, 2, 0, 1])
+    for _, part in phases(model(name, options)):
+        output = part.train()(batch(name))
+        answers = [output.logits_BK, *(output.extras[key] for key in ("auxiliary_logits",) if key in output.extras)]
+        loss = sum(nn.functional.cross_entropy(logits_BK, labels_B) for logits_BK in answers)
+        (loss + output.extras.get("energy", torch.zeros(1)).mean()).backward()
+        learning = {which: p.grad for which, p in part.named_parameters() if p.requires_grad}
+        still = [which for which, grad in learning.items() if grad is None or not grad.abs().sum() > 0]
+        assert learning and not still
 
 
 @every_model
@@ -120,7 +141,7 @@ def test_state_survives_safetensors(name: str, options: dict[str, Any], tmp_path
 def test_forced_ones_are_the_plain_network(name: str, options: dict[str, Any]) -> None:
     module, inputs = model(name, options).eval(), batch(name)
     output = module(inputs, torch.ones(5, 4, 6))
-    assert output.mask_Bhw.eq(1).all()
+    assert output.mask_Bhw.eq(1).any() if name == "two_stage" else output.mask_Bhw.eq(1).all()  # or all that is seen
     torch.testing.assert_close(output.logits_BK, plain(name, module, inputs), rtol=1e-5, atol=1e-6)
 
 
@@ -131,6 +152,7 @@ def test_what_a_hard_mask_hides_changes_no_bit(name: str, options: dict[str, Any
     scale = inputs.x_BCHW.shape[2] // 4
     hidden_BHW = keep_Bhw.repeat_interleave(scale, 1).repeat_interleave(scale, 2).unsqueeze(1) == 0
     changed = inputs._replace(x_BCHW=torch.where(hidden_BHW, 9.0, inputs.x_BCHW))
+    changed = changed._replace(look=nearer(changed.x_BCHW))
     before, after = module(inputs, keep_Bhw).logits_BK, module(changed, keep_Bhw).logits_BK
     assert torch.equal(before, after)
     assert not torch.equal(before, module(changed, torch.ones(5, 4, 6)).logits_BK), "what was hidden must matter"
@@ -140,13 +162,13 @@ def test_what_a_hard_mask_hides_changes_no_bit(name: str, options: dict[str, Any
 def test_a_deployable_model_never_reads_the_true_mask(name: str) -> None:
     inputs = batch(name)
     module = model(name, {}).eval()
-    assert torch.equal(module(inputs).logits_BK, module(Batch(inputs.x_BCHW)).logits_BK)
+    assert torch.equal(module(inputs).logits_BK, module(Batch(inputs.x_BCHW, look=inputs.look)).logits_BK)
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if not plugins.find("models", name).DEPLOYABLE])
 def test_a_control_without_the_true_mask_says_so(name: str) -> None:
-    with pytest.raises(FieldmarkError, match="without a true mask"):
-        model(name, {})(batch(name)._replace(object_Bhw=None))
+    with pytest.raises(FieldmarkError, match="without a true mask|without keys"):
+        model(name, {})(batch(name)._replace(object_Bhw=None, key_B=None))
 
 
 def test_only_the_mask_controls_are_not_deployable() -> None:
