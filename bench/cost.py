@@ -1,11 +1,11 @@
 """Claim: what each word of ``models`` costs beside the baseline, counted and timed.
 
-    python -m bench.cost [WORD...] [--params FILE] [--rounds 7] [--write]
+    python -m bench.cost [WORD...] [--params FILE] [--rounds 7] [--write [FILE]]
 
-Prints parameters, multiply-adds (MACs) and images a second: answered, from pixels on; trained, by the loop that trains
-cells on what it trains them on, which for models on frozen features are features in memory. Behind each is its ratio
-to the baseline of ``register``. All models take turns on the same machine, and a ratio of speeds is the median over the
-turns: read ratios, not speeds. ``--write`` keeps the table in ``bench/cost.json``, where the report looks for it.
+Prints parameters, multiply-adds and images a second, each beside its ratio to the baseline's (``register``). Answering
+is from pixels on; learning is the loop that trains cells on what it trains them on, which for models on frozen features is
+features in memory. All models take turns on the same machine, and a ratio of speeds is the median over the turns: read
+ratios, not speeds. ``--write`` keeps the numbers in a file, by default ``bench/cost.json``.
 """
 
 import argparse
@@ -62,53 +62,43 @@ def blind(logits_BK: Tensor, labels_B: Tensor, groups_B: Tensor) -> Tensor:
     return cross_entropy(logits_BK, labels_B)
 
 
-def speeds(calls: dict[str, Timed], baseline: str, rounds: int, device: str) -> dict[str, tuple[float, float]]:
-    """Return images a second and their ratio to the baseline's."""
+def speeds(calls: dict[str, Timed], baseline: str, rounds: int, device: str) -> dict[str, float]:
+    """Return images a second: the baseline's median, and for the others as many times that as is the median ratio."""
     seconds = side_by_side({word: call for word, (call, _) in calls.items()}, rounds=rounds, device=device)
     each = {word: np.array(seconds[word]) / count for word, (_, count) in calls.items()}
-    return {
-        word: (float(1 / np.median(taken)), float(np.median(each[baseline] / taken))) for word, taken in each.items()
-    }
+    return {word: float(np.median(each[baseline] / taken) / np.median(each[baseline])) for word, taken in each.items()}
 
 
 def measured(params: Params, words: list[str], rounds: int, device: str) -> dict[str, dict[str, float]]:
-    """Return the numbers of each word."""
+    """Return the numbers of each word, the baseline's first."""
     backbone = plugins.find("backbones", params.backbone.name).load(**params.backbone.options)
-    baseline = params.register_.baseline
+    baseline, batch = params.register_.baseline, params.embed.batch
     ways = {word: way(params, word, backbone).to(device) for word in dict.fromkeys([baseline, *words])}
     sizes = {word: params.models[word].size or params.size for word in ways}
-    counted = {word: cost(one, images(1, sizes[word], device)) for word, one in ways.items()}
-    batch = params.embed.batch
     answers = {word: (answering(one, images(batch, sizes[word], device)), batch) for word, one in ways.items()}
     lessons = {word: lesson(params, word, one, device) for word, one in ways.items()}
-    inference, training = (speeds(calls, baseline, rounds, device) for calls in (answers, lessons))
+    fast = {
+        "answering": speeds(answers, baseline, rounds, device),
+        "learning": speeds(lessons, baseline, rounds, device),
+    }
     return {
-        word: {
-            **counted[word],
-            "macs_ratio": counted[word]["macs"] / counted[baseline]["macs"],
-            "inference": inference[word][0],
-            "inference_ratio": inference[word][1],
-            "training": training[word][0],
-            "training_ratio": training[word][1],
-        }
-        for word in ways
+        word: {**cost(one, images(1, sizes[word], device)), **{name: each[word] for name, each in fast.items()}}
+        for word, one in ways.items()
     }
 
 
 def table(rows: dict[str, dict[str, float]]) -> str:
-    """Return the numbers for a terminal."""
-    lines = [f"{'':20} {'parameters':>11} {'learned':>11} {'M MACs':>17} {'images/s, answered':>21} {'trained':>21}"]
+    """Return the numbers for a terminal, each beside its ratio to the first row's."""
+    first = next(iter(rows.values()))
+    widths = {"parameters": 11, "learned": 11, "macs": 13, "answering": 9, "learning": 9}
+    lines = [" " * 20 + "".join(f"{name:>{width}}          " for name, width in widths.items())]
     for word, row in rows.items():
-        counted = f"{word:20} {row['parameters']:11,.0f} {row['learned']:11,.0f}"
-        rates = {"macs": 9, "inference": 13, "training": 13}
-        told = {**row, "macs": row["macs"] / 1e6}
-        lines.append(
-            counted + "".join(f"{told[name]:{n}.1f} x{row[name + '_ratio']:<7.3g}" for name, n in rates.items())
-        )
+        told = (f"{row[name]:{width},.0f} x{row[name] / first[name]:<8.3g}" for name, width in widths.items())
+        lines.append(f"{word:20}" + "".join(told))
     return "\n".join(lines)
 
 
-def main(words: list[str], params: Path, rounds: int, write: bool) -> None:
+def main(words: list[str], params: Path, rounds: int, write: Path | None) -> None:
     """Measure, print and, if asked to, keep."""
     read = load(params)
     torch.set_num_threads(read.threads)
@@ -118,7 +108,7 @@ def main(words: list[str], params: Path, rounds: int, write: bool) -> None:
     if write:
         name = torch.cuda.get_device_name() if device == "cuda" else platform.machine()
         machine = {"device": name, "threads": read.threads, "torch": torch.__version__, "rounds": rounds}
-        store.write_json(KEPT, {"machine": machine, "baseline": read.register_.baseline, "models": rows})
+        store.write_json(write, {"machine": machine, "baseline": read.register_.baseline, "models": rows})
 
 
 if __name__ == "__main__":
@@ -126,5 +116,5 @@ if __name__ == "__main__":
     parser.add_argument("words", nargs="*", metavar="WORD")
     parser.add_argument("--params", type=Path, default=ROOT / "params.yaml")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--write", metavar="FILE", type=Path, nargs="?", const=KEPT)
     main(**vars(parser.parse_args()))
