@@ -10,7 +10,7 @@ from fieldmark.objectives._shared import CrossEntropy, Ints, Targets
 SUPERVISION = "none"  # of training; the paper chooses both options by the groups of validation
 
 
-def build(train: Targets, *, first_epochs: int = 5, upsample: int = 20) -> nn.Module:
+def build(train: Targets, *, first_epochs: int = 1, upsample: int = 20) -> nn.Module:
     """Return the first round's objective, cross-entropy; ``second`` gives that of the round that starts again.
 
     Args:
