@@ -3,7 +3,7 @@
     python -m bench.cost [WORD...] [--params FILE] [--rounds 7] [--write [FILE]]
 
 Prints parameters, multiply-adds and images a second, each beside its ratio to the baseline's (``register``). Answering
-is from pixels on; learning is the loop that trains cells on what it trains them on, which for models on frozen features is
+is from pixels on; learning is the loop that trains cells on what they train on: for models on frozen features that is
 features in memory. All models take turns on the same machine, and a ratio of speeds is the median over the turns: read
 ratios, not speeds. ``--write`` keeps the numbers in a file, by default ``bench/cost.json``.
 """
