@@ -1,6 +1,7 @@
 """The report says what the numbers say, loads nothing, and is the same bytes twice."""
 
 import base64
+import io
 import json
 import re
 import warnings
@@ -12,8 +13,10 @@ import pytest
 from PIL import Image
 
 from fieldmark.core import plugins, store
-from fieldmark.report import claims, leaderboard, page, plots
-from fieldmark.report.pictures import Picture, dimmed, sheet
+from fieldmark.report import about, claims, leaderboard, page, plots, tables, verdicts
+from fieldmark.report._claim import Claim
+from fieldmark.report.about import About
+from fieldmark.report.pictures import Picture, dimmed, sheet, weights
 
 ORDER = ["erm", "erm_unbiased", "ersm", "oracle_mask", "random_mask", "inverted_mask"]
 VARIANTS = ["original", "only_fg", "no_fg", "only_bg_box", "only_bg_tiled", "mixed_same", "mixed_rand", "mixed_next"]
@@ -25,6 +28,7 @@ LEVELS = {  # plausible, made up: average, worst group, BG-Gap, mask AUC of each
     "random_mask": (0.861, 0.69, 0.17, 0.5),
     "inverted_mask": (0.611, 0.31, 0.42, 0.0),
 }
+FLOOR, CEILING = LEVELS["erm"][1], LEVELS["oracle_mask"][1]
 UNKNOWN = float("nan")
 
 
@@ -38,6 +42,7 @@ def rows():
     table = []
     for model, (average, worst, gap, auc) in LEVELS.items():
         table += [row(model, "average", average), row(model, "worst_group", worst, half=0.06)]
+        table += [row(model, "gap_closed", (worst - FLOOR) / (CEILING - FLOOR), half=0.2, chance=UNKNOWN)]
         table += [row(model, "alignment_gap", gap + 0.02, chance=0.0, higher=False)]
         table += [row(model, "bg_gap", gap, chance=0.0, higher=False)]
         table += [row(model, f"acc_{v}", average - 0.04 * place) for place, v in enumerate(VARIANTS)]
@@ -51,16 +56,34 @@ def picture(model, number):
     random = np.random.default_rng(number)
     ramp = np.linspace(40, 220, 160)[:, None, None] * np.ones((1, 160, 3)) * random.uniform(0.5, 1, 3)
     predicted = "bird" if number % 3 else "land mammal"
-    return Picture(model, ramp.astype(np.uint8), random.random((5, 5)), "bird", "land", predicted, 0.5 + number / 30)
+    looked = UNKNOWN if number == 3 else number / 12
+    return Picture(
+        model, ramp.astype(np.uint8), random.random((5, 5)), "bird", "land", predicted, 0.5 + number / 30, looked
+    )
+
+
+class Measured:
+    """Results whose intervals are as wide as told."""
+
+    def __init__(self, means, half=0.04):
+        self.observed, self.half = {(*key, "test")[:3]: mean for key, mean in means.items()}, half
+
+    def row(self, key):
+        return {"mean": self.observed[key]}
+
+    def _around(self, mean):
+        return SimpleNamespace(mean=mean, low=mean - self.half, high=mean + self.half)
+
+    def difference(self, plus, minus):
+        return self._around(self.observed[plus] - (self.observed[minus] if minus else 0))
+
+    def share_of_gap(self, key, low, high):
+        own, bottom, top = (self.observed[one] for one in (key, low, high))
+        return self._around((own - bottom) / (top - bottom))
 
 
 def ledger():
-    known = {(row["model"], row["metric"]): row["mean"] for row in rows()}
-    judged = []
-    for claim in claims.applicable(known):
-        mean = known[claim.plus] - (known[claim.minus] if claim.minus else 0)
-        judged.append(claims.judged(claim, SimpleNamespace(mean=mean, low=mean - 0.04, high=mean + 0.04)))
-    return judged
+    return claims.ledger(Measured({(row["model"], row["metric"]): row["mean"] for row in rows()}))
 
 
 def example():
@@ -86,6 +109,15 @@ def example():
         ]
         + [row("erm", "group", UNKNOWN, group="bird on moon", n=0)],
         "gallery": [picture(model, number) for model in ORDER for number in range(4)],
+        "compared": [picture(model, number) for model in ORDER for number in range(2)],
+        "about": {
+            model: About(
+                about.family(model, deployable=not model.endswith("_mask"), train_part="train"),
+                "none",
+                {"parameters": 3_400_000 + place, "macs": 2e8 * (1 + place)},
+            )
+            for place, model in enumerate(ORDER)
+        },
         "curves": [
             plots.Curve(model, seed, measure, np.exp(-np.arange(30) / (5 + place)) + 0.02 * seed)
             for place, model in enumerate(ORDER)
@@ -140,7 +172,8 @@ def test_page_is_well_formed_and_every_picture_has_words(html):
     attributes = Outline(html).attributes
     sources = [value for tag, name, value in attributes if (tag, name) == ("img", "src")]
     alts = [value for tag, name, value in attributes if (tag, name) == ("img", "alt")]
-    assert len(sources) == len(alts) == 5 + 2 * 4 * len(ORDER)  # five plots; photo and mask of each example
+    examples = 3 * 4 * len(ORDER) + 2 * (1 + len(ORDER))  # photo, mask and both; then what all make of the same two
+    assert len(sources) == len(alts) == 6 + examples  # six plots
     assert all(alts)
 
 
@@ -174,7 +207,8 @@ def test_unknown_is_a_word(html):
 
 
 def test_page_without_anything_measured_and_with_a_hostile_name(tmp_path):
-    nothing = {"rows": [], "claims": [], "groups": [], "gallery": [], "curves": [], "gate": None}
+    nothing = {"rows": [], "claims": [], "groups": [], "gallery": [], "compared": [], "curves": []}
+    nothing |= {"gate": None, "about": None}
     path = tmp_path / "report.html"
     page.write(path, **(example() | nothing | {"title": "<script>alert(1)</script>"}))
     text = path.read_text()
@@ -197,19 +231,20 @@ def test_verdict_names_the_check_that_settled_it():
 def test_leaderboard_text_is_aligned():
     printed = leaderboard.leaderboard_text(rows(), [*ORDER, "unmeasured"]).splitlines()
     assert len({len(line) for line in printed}) == 1
-    assert printed[0].split() == ["model", "average", "worst", "group", "BG-Gap", "mask", "AUC"]
+    assert printed[0].split() == ["model", "average", "worst", "group", "gap", "closed", "BG-Gap", "mask", "AUC"]
     assert "0.721 [0.661, 0.781]" in printed[1]
-    assert printed[-1].split() == ["unmeasured"] + ["unknown"] * 4
+    assert printed[-1].split() == ["unmeasured"] + ["unknown"] * 5
 
 
 def test_leaderboard_markdown_and_records():
     lines = leaderboard.leaderboard_markdown(rows(), ORDER).splitlines()
-    assert {line.count("|") for line in lines} == {6}
+    assert {line.count("|") for line in lines} == {7}
     first = leaderboard.leaderboard_records(rows(), ORDER)[0]
     assert first == {
         "model": "erm",
         "average": "0.892 [0.862, 0.922]",
         "worst group": "0.721 [0.661, 0.781]",
+        "gap closed": "0.000 [-0.200, 0.200]",
         "BG-Gap": "0.151 [0.121, 0.181]",
         "mask AUC": "0.500 [0.490, 0.510]",
     }
@@ -271,12 +306,118 @@ def test_verdicts(mean, low, high, threshold, expected):
     assert claims.verdict(SimpleNamespace(mean=mean, low=low, high=high), threshold) == expected
 
 
-def test_only_what_was_measured_is_judged():
-    everything = {side for claim in claims.CLAIMS for side in (claim.plus, claim.minus) if side}
-    assert claims.applicable(everything) == list(claims.CLAIMS)
-    without = [claim.claim for claim in claims.applicable(everything - {("random_mask", "token_auc")})]
-    assert len(without) == len(claims.CLAIMS) - 1
-    assert claims.applicable([]) == []
+@pytest.mark.parametrize(
+    ("mean", "low", "high", "bar", "expected"),
+    [
+        (1.05, 0.9, 1.2, verdicts.Bar(1.0, floor=0.85), "supported"),
+        (1.05, 0.8, 1.3, verdicts.Bar(1.0, floor=0.85), "partly"),  # too uncertain
+        (0.95, 0.9, 1.0, verdicts.Bar(1.0, floor=0.85), "partly"),  # too little
+        (0.3, -0.1, 0.7, verdicts.Bar(1.0, floor=0.85), "inconclusive"),
+        (0.0, -0.03, 0.01, verdicts.Bar(0.02, at_most=True), "supported"),
+        (0.01, -0.03, 0.03, verdicts.Bar(0.02, at_most=True), "inconclusive"),
+        (0.05, 0.03, 0.07, verdicts.Bar(0.02, at_most=True), "refuted"),
+    ],
+)
+def test_verdicts_of_shares_and_of_little_gains(mean, low, high, bar, expected):
+    assert claims.verdict(SimpleNamespace(mean=mean, low=low, high=high), *bar) == expected
+
+
+def test_every_claim_is_in_the_ledger_and_says_what_it_takes():
+    nothing = claims.ledger(Measured({}))
+    assert [entry["name"] for entry in nothing] == [claim.name for claim in claims.CLAIMS]
+    assert {entry["verdict"] for entry in nothing} == {"not run"}
+    assert all(entry["needs"] for entry in nothing)
+    half = {entry["name"]: entry for entry in ledger()}
+    assert half["E5"]["verdict"] == "supported"
+    assert half["E5 norm"]["needs"] == ["token_auc of token_norm"]
+    assert set(half["Z1"]) == set(half["E5"]), "what was run and what was not have the same keys"
+
+
+def test_claims_have_names_of_their_own_and_say_no_word_twice():
+    assert len({claim.name for claim in claims.CLAIMS}) == len(claims.CLAIMS)
+    assert len({claim.claim for claim in claims.CLAIMS}) == len(claims.CLAIMS)
+    assert len({claim[3:] for claim in claims.CLAIMS}) == len(claims.CLAIMS), (
+        "two claims are decided by the same numbers"
+    )
+
+
+def test_a_share_is_judged_by_the_share():
+    claim = Claim("Z", "Closes half.", "ours", ("zoom", "w"), ("erm", "w"), 0.5, full=("truth", "w"), floor=0.4)
+    entry = claims.entry(claim, Measured({("zoom", "w"): 0.8, ("erm", "w"): 0.6, ("truth", "w"): 1.0}))
+    assert entry["difference"]["mean"] == pytest.approx(0.5)
+    assert entry["verdict"] == "supported"
+    assert claims.evidence(entry) == (
+        "w of zoom: share of the way from erm to truth: 0.500 [0.460, 0.540], claimed: at least 0.500,"
+        " lower end at least 0.400"
+    )
+
+
+def test_of_several_models_validation_chooses_and_test_judges():
+    claim = Claim("K", "Something helps.", "ours", (("a", "b"), "w"), ("erm", "w"))
+    means = {("a", "w"): 0.9, ("b", "w"): 0.7, ("erm", "w"): 0.6, ("a", "w", "val"): 0.5, ("b", "w", "val"): 0.8}
+    entry = claims.entry(claim, Measured(means))
+    assert entry["models"] == ["b", "erm"]
+    assert entry["difference"]["mean"] == pytest.approx(0.1)
+    assert "b: best on validation" in claims.evidence(entry)
+    del means["a", "w", "val"]
+    assert claims.entry(claim, Measured(means))["needs"] == ["w of a on validation"]
+
+
+def test_a_model_unknown_on_validation_is_not_chosen():
+    claim = Claim("K", "Something helps.", "ours", (("a", "b"), "w"))
+    means = {(m, "w", part): 0.5 for m in "ab" for part in ("test", "val")} | {("a", "w", "val"): UNKNOWN}
+    assert claims.entry(claim, Measured(means))["models"] == ["b"]
+
+
+def many():
+    """A page of as many models as a comparison of papers has, with as many pictures."""
+    words = {f"{family}_{n}".replace(" ", "_"): family for family in about.FAMILIES for n in range(8)}
+    words = {"erm": about.BASELINES} | words
+    table = [
+        one | {"model": word, "mean": one["mean"] - 0.003 * place}
+        for place, word in enumerate(words)
+        for one in rows()
+        if one["model"] == ORDER[place % len(ORDER)]
+    ]
+    told = {word: About(family, "train groups", {"macs": 2e8}) for word, family in words.items()}
+    return example() | {
+        "rows": table,
+        "models": dict.fromkeys(words, "A model."),
+        "about": told,
+        "groups": [row(word, "group", 0.8, group=group, n=300) for word in words for group in ("a on b", "c on d")],
+        "gallery": [picture(word, number) for word in words for number in range(12)],
+        "compared": [picture(word, number) for word in words for number in range(6)],
+        "curves": [plots.Curve(word, 0, "loss", np.exp(-np.arange(30) / 9)) for word in words],
+    }
+
+
+def test_a_page_of_many_models_groups_and_folds_them(tmp_path):
+    page.write(tmp_path / "report.html", **many())
+    html = (tmp_path / "report.html").read_text()
+    summaries = re.findall(r"<summary>(.*?)</summary>", html)
+    for heading in about.FAMILIES:
+        assert (
+            sum(summary.startswith(f"{heading.capitalize()}: ") for summary in summaries) == 3
+        )  # what, plots, measures
+    assert sum("pictures" in summary for summary in summaries) == 33
+    assert "<details open" not in html
+    assert 'class="model" open' not in html
+    assert len(html) < 15e6
+
+
+def test_costs_stand_beside_the_plain_networks():
+    told = tables.costs(example()["about"], ORDER)
+    assert list(told) == ["parameters", "multiply-adds"]  # no clock was read
+    assert told["multiply-adds"]["ersm"] == (6e8, "600 M, 3.00 ×")
+    alone = tables.costs({"zoom": About(about.TWO_STAGES, "none", {"macs": 1e9})}, ["zoom", "erm"])
+    assert alone == {"multiply-adds": {"zoom": (1e9, "1 G"), "erm": (None, "unknown")}}, "nothing to compare with"
+
+
+def test_a_mask_is_a_dot_for_each_token_relative_to_its_largest_weight():
+    shown = picture("erm", 0)._replace(mask_hw=np.array([[0.2, 0.1], [0.0, 0.05]]))
+    encoded = weights(shown).removeprefix("data:image/png;base64,")
+    with Image.open(io.BytesIO(base64.b64decode(encoded))) as found:
+        assert np.asarray(found).tolist() == [[255, 128], [0, 64]]
 
 
 def test_labels_do_not_overlap():
@@ -290,7 +431,8 @@ def test_plots_say_their_numbers_and_warn_of_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         drawn = {drawing.name: drawing for drawing in plots.drawings(rows(), ORDER, example()["curves"])}
-    assert list(drawn) == ["average-worst", "variants", "masks", "deletion", "training"]
+    assert list(drawn) == ["average-worst", "gap", "variants", "masks", "deletion", "training"]
+    assert "oracle_mask, share: 1.000 [0.800, 1.200]; erm_unbiased" in drawn["gap"].alt, "the most at the top"
     assert "erm: average 0.892 [0.862, 0.922], worst group 0.721 [0.661, 0.781]" in drawn["average-worst"].alt
     for model in ORDER:
         assert all(f">{model}<" in drawing.svg for drawing in drawn.values())

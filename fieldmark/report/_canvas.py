@@ -1,11 +1,14 @@
 """How every plot is drawn: colour-blind safe, labelled, and the same bytes from the same numbers."""
 
 import io
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from fieldmark.report.leaderboard import Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,6 +40,7 @@ class Drawing(NamedTuple):
     caption: str
     alt: str
     svg: str
+    section: str = ""  # of the page: the kind of models it shows
 
 
 def look(position: int) -> dict[str, Any]:
@@ -72,3 +76,16 @@ def spread(values: Sequence[float], gap: float) -> npt.NDArray[np.float64]:
     moved = np.empty(len(values))
     moved[order] = isotonic_regression(np.asarray(values, float)[order] - steps).x + steps
     return moved
+
+
+def known_row(row: Row) -> bool:
+    """Return whether there is an estimate to draw."""
+    return row["mean"] is not None and not math.isnan(row["mean"])
+
+
+def error_bars(row: Row) -> list[list[float]]:
+    """Return distances to the interval's ends as matplotlib wants them; none where the interval isn't known."""
+    ends = [row["low"], row["high"]]
+    if any(end is None or math.isnan(end) for end in ends):
+        return [[0.0], [0.0]]
+    return [[max(0.0, row["mean"] - row["low"])], [max(0.0, row["high"] - row["mean"])]]

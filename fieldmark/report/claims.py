@@ -1,148 +1,173 @@
-"""The claim ledger: sentences that the numbers may contradict, each with the difference that decides it."""
+"""The claim ledger: sentences that the numbers may contradict, each with the difference that decides it.
+
+The sentences themselves stand in ``claimed/``, a file for each paper.
+"""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 from fieldmark.core.contracts import Interval
+from fieldmark.report._claim import Claim, Key, Side, candidates, needed
+from fieldmark.report.claimed import amt, anchornet, benchmark, ersm, ifam, two_stage
 from fieldmark.report.leaderboard import figure, title
-
-SUPPORTED, PARTLY, REFUTED, INCONCLUSIVE = "supported", "partly", "refuted", "inconclusive"
-
-
-class Claim(NamedTuple):
-    """That ``plus`` exceeds ``minus`` (or 0, where there is none) by at least ``threshold``; both are (model, metric).
-
-    A threshold below 0 claims that hardly anything is lost.
-    """
-
-    claim: str
-    about: str  # "benchmark": whether the data test what they should; "method": whether a model does what is said of it
-    plus: tuple[str, str]
-    minus: tuple[str, str] | None
-    threshold: float
-
+from fieldmark.report.verdicts import INCONCLUSIVE, NOT_RUN, PARTLY, REFUTED, SUPPORTED, Bar, verdict
 
 #: Paired by seed and source; decided on the test part.
-CLAIMS = (
-    Claim(
-        "The benchmark is valid: training without the shortcut raises worst-group accuracy by at least 10 points.",
-        "benchmark",
-        ("erm_unbiased", "worst_group"),
-        ("erm", "worst_group"),
-        0.10,
-    ),
-    Claim(
-        "It is the background that misleads: the plain network is at least 8 points better where the background is"
-        " the usual one.",
-        "benchmark",
-        ("erm", "alignment_gap"),
-        None,
-        0.08,
-    ),
-    Claim(
-        "An object without its background is enough: the true mask raises worst-group accuracy.",
-        "benchmark",
-        ("oracle_mask", "worst_group"),
-        ("erm", "worst_group"),
-        0.0,
-    ),
-    Claim(
-        "ERSM raises worst-group accuracy over the plain network.",
-        "method",
-        ("ersm", "worst_group"),
-        ("erm", "worst_group"),
-        0.0,
-    ),
-    Claim(
-        "What ERSM gains is not mere regularisation: it beats a random mask of the object's area in the worst group.",
-        "method",
-        ("ersm", "worst_group"),
-        ("random_mask", "worst_group"),
-        0.0,
-    ),
-    Claim(
-        "ERSM preserves accuracy: it loses at most 1 point on average (arXiv 2604.06893).",
-        "method",
-        ("ersm", "average"),
-        ("erm", "average"),
-        -0.01,
-    ),
-    Claim(
-        "ERSM's masks isolate the object: they rank its tokens higher than a random mask does (arXiv 2604.06893).",
-        "method",
-        ("ersm", "token_auc"),
-        ("random_mask", "token_auc"),
-        0.0,
-    ),
-    Claim(
-        "ERSM's energy ranks tokens better than their magnitude does, in deletion (arXiv 2604.06893).",
-        "method",
-        ("ersm", "deletion_own"),
-        ("ersm", "deletion_magnitude"),
-        0.0,
-    ),
-)
+PAPERS: dict[str, tuple[Claim, ...]] = {
+    "The benchmark": benchmark.CLAIMS,
+    "Looking twice": two_stage.CLAIMS,
+    "Energy-regularised spatial masking": ersm.CLAIMS,
+    "Attention masks and their transformation": amt.CLAIMS,
+    "AnchorNet": anchornet.CLAIMS,
+    "iFAM": ifam.CLAIMS,
+}
+CLAIMS = tuple(claim for claims in PAPERS.values() for claim in claims)
 
 
-def applicable(measured: Collection[tuple[str, str]]) -> list[Claim]:
-    """Return the claims whose (model, metric) pairs were all measured."""
-    return [claim for claim in CLAIMS if all(side in measured for side in (claim.plus, claim.minus) if side)]
+class Results(Protocol):
+    """What the ledger asks of the results."""
+
+    @property
+    def observed(self) -> Collection[Key]:
+        """What was measured."""
+
+    def row(self, key: Key) -> Mapping[str, Any]:
+        """Return an estimate: ``{"mean": ...}``."""
+
+    def difference(self, plus: Key, minus: Key | None) -> Interval:
+        """Return plus minus minus, paired; or plus alone."""
+
+    def share_of_gap(self, key: Key, low: Key, high: Key) -> Interval:
+        """Return the share of the way from ``low`` to ``high`` that ``key`` comes, paired."""
 
 
-def judged(claim: Claim, difference: Interval) -> dict[str, Any]:
-    """Return a claim with its verdict, as it goes into the ledger."""
+def ledger(results: Results, claims: Sequence[Claim] = CLAIMS) -> list[dict[str, Any]]:
+    """Return every claim with its verdict; one whose models were not run says which are missing."""
+    return [entry(claim, results) for claim in claims]
+
+
+def entry(claim: Claim, results: Results) -> dict[str, Any]:
+    """Return one claim as it goes into the ledger."""
+    missing = [key for key in needed(claim) if key not in results.observed]
+    if missing:
+        return unjudged(claim, missing)
+    keys = [_chosen(side, results) for side in claim.sides()]
+    if claim.full:
+        found = results.share_of_gap(keys[0], keys[1], keys[2])
+    else:
+        found = results.difference(keys[0], keys[1] if claim.minus else None)
+    return judged(claim, found, [model for model, _, _ in keys])
+
+
+def _chosen(side: Side, results: Results) -> Key:
+    """Return the side on the test part; of several models the best on validation, the first of equals."""
+    metric = side[1]
+    best = max(candidates(side), key=lambda model: _order(results, (model, metric, "val")), default="")
+    return best, metric, "test"
+
+
+def _order(results: Results, key: Key) -> float:
+    if key not in results.observed:
+        return 0.0  # the only candidate: there is nothing to choose
+    mean = results.row(key)["mean"]
+    return -math.inf if math.isnan(mean) else float(mean)
+
+
+def judged(claim: Claim, found: Interval, models: Sequence[str] = ()) -> dict[str, Any]:
+    """Return a claim with its verdict, as it goes into the ledger; ``models``: those chosen, one for each side."""
+    models = models or [candidates(side)[0] for side in claim.sides()]
+    bar = Bar(claim.threshold, claim.floor, claim.at_most)
     return {
-        "claim": claim.claim,
-        "about": claim.about,
-        "metric": claim.plus[1],
-        "models": [side[0] for side in (claim.plus, claim.minus) if side],
-        "compared": " minus ".join(f"{title(metric)} of {model}" for model, metric in filter(None, claim[2:4])),
-        "difference": {"mean": difference.mean, "low": difference.low, "high": difference.high},
+        **_said(claim),
+        "models": list(models),
+        "compared": _compared(claim, models),
+        "difference": {"mean": found.mean, "low": found.low, "high": found.high},
         "threshold": claim.threshold,
-        "verdict": verdict(difference, claim.threshold),
+        "wanted": str(bar),
+        "verdict": verdict(found, *bar),
+        "needs": [],
     }
 
 
-def verdict(difference: Interval, threshold: float) -> str:
-    """Judge "at least ``threshold``" by an interval.
+def unjudged(claim: Claim, missing: Sequence[Key]) -> dict[str, Any]:
+    """Return a claim that these numbers can't decide, with what it would take."""
+    return {
+        **_said(claim),
+        "models": list(dict.fromkeys(model for side in claim.sides() for model in candidates(side))),
+        "compared": "",
+        "difference": None,
+        "threshold": claim.threshold,
+        "wanted": str(Bar(claim.threshold, claim.floor, claim.at_most)),
+        "verdict": NOT_RUN,
+        "needs": list(_needs(missing)),
+    }
 
-    What must be excluded is 0, or the threshold itself when the claim is that little is lost. Inconclusive whenever the
-    interval covers it; partly, if the direction is right but the estimate stays below the threshold.
 
-    >>> from types import SimpleNamespace as I
-    >>> verdict(I(mean=0.18, low=0.12, high=0.24), 0.10), verdict(I(mean=0.06, low=0.02, high=0.12), 0.10)
-    ('supported', 'partly')
-    >>> verdict(I(mean=0.02, low=-0.01, high=0.05), 0.0), verdict(I(mean=0.0, low=-0.008, high=0.01), -0.01)
-    ('inconclusive', 'supported')
-    """
-    bar = min(threshold, 0.0)
-    if math.isnan(difference.low) or math.isnan(difference.high) or difference.low <= bar <= difference.high:
-        return INCONCLUSIVE
-    if difference.high < bar:
-        return REFUTED
-    return SUPPORTED if difference.mean >= threshold else PARTLY
+def _said(claim: Claim) -> dict[str, str]:
+    paper = next((paper for paper, claims in PAPERS.items() if claim in claims), "")
+    told = {"name": claim.name, "claim": claim.claim, "source": claim.source, "about": claim.about}
+    return {"paper": paper, **told, "metric": claim.plus[1]}
+
+
+def _needs(missing: Sequence[Key]) -> Iterator[str]:
+    for model, metric, part in missing:
+        yield f"{metric} of {model}" + (" on validation" if part == "val" else "")
+
+
+def _compared(claim: Claim, models: Sequence[str]) -> str:
+    """Say what was computed."""
+    names = [f"{title(side[1])} of {model}" for model, side in zip(models, claim.sides(), strict=True)]
+    if claim.full:
+        return f"{names[0]}: share of the way from {models[1]} to {models[2]}"
+    chosen = [model for model, side in zip(models, claim.sides(), strict=True) if len(candidates(side)) > 1]
+    return " minus ".join(names) + (f" ({', '.join(chosen)}: best on validation)" if chosen else "")
 
 
 def tally(ledger: Sequence[Mapping[str, Any]], about: str) -> str:
     """Return how the claims about something fared, in a few words.
 
-    >>> tally([{"about": "method", "verdict": v} for v in (SUPPORTED, INCONCLUSIVE, SUPPORTED)], "method")
-    '2 of 3 claims supported, 1 inconclusive'
+    >>> tally([{"about": "method", "verdict": v} for v in (SUPPORTED, INCONCLUSIVE, SUPPORTED, NOT_RUN)], "method")
+    '2 of 3 claims supported, 1 inconclusive; 1 not run'
     """
     verdicts = [entry["verdict"] for entry in ledger if entry["about"] == about]
-    others = [f"{verdicts.count(other)} {other}" for other in (PARTLY, REFUTED, INCONCLUSIVE) if other in verdicts]
-    return ", ".join([f"{verdicts.count(SUPPORTED)} of {len(verdicts)} claims supported", *others])
+    run = [verdict for verdict in verdicts if verdict != NOT_RUN]
+    others = [f"{run.count(other)} {other}" for other in (PARTLY, REFUTED, INCONCLUSIVE) if other in run]
+    left = f"; {len(verdicts) - len(run)} not run" if len(run) < len(verdicts) else ""
+    return ", ".join([f"{run.count(SUPPORTED)} of {len(run)} claims supported", *others]) + left
 
 
-def evidence(entry: dict[str, Any]) -> str:
-    """Return the numbers behind a verdict as one phrase.
+def by_paper(ledger: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the claims about methods by the paper that they are of, in their order.
+
+    >>> list(by_paper([{"paper": "iFAM", "about": "method"}, {"paper": "The benchmark", "about": "benchmark"}]))
+    ['iFAM']
+    """
+    papers: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in ledger:
+        if entry["about"] == "method":
+            papers.setdefault(entry["paper"], []).append(entry)
+    return papers
+
+
+def evidence(entry: Mapping[str, Any]) -> str:
+    """Return the numbers behind a verdict as one phrase, or what is missing.
 
     >>> difference = {"mean": 0.18, "low": 0.12, "high": 0.24}
-    >>> evidence({"compared": "worst group of a minus worst group of b", "difference": difference, "threshold": 0.1})
-    'worst group of a minus worst group of b: 0.180 [0.120, 0.240], claimed: at least 0.100'
+    >>> said = {"compared": "worst group of a minus worst group of b", "difference": difference, "wanted": "above 0"}
+    >>> evidence(said)
+    'worst group of a minus worst group of b: 0.180 [0.120, 0.240], claimed: above 0'
+    >>> evidence({"difference": None, "needs": ["worst_group of zoom"], "wanted": "above 0"})
+    'claimed: above 0; it takes worst_group of zoom'
     """
-    difference, threshold = entry["difference"], entry["threshold"]
+    if entry["difference"] is None:
+        return f"claimed: {entry['wanted']}; it takes {', '.join(entry['needs'])}"
+    difference = entry["difference"]
     ends = ", ".join(figure(difference[end]) for end in ("low", "high"))
-    wanted = f"at least {figure(threshold)}" if threshold else "above 0"
-    return f"{entry['compared']}: {figure(difference['mean'])} [{ends}], claimed: {wanted}"
+    return f"{entry['compared']}: {figure(difference['mean'])} [{ends}], claimed: {entry['wanted']}"
+
+
+def applicable(measured: Collection[tuple[str, str]]) -> list[Claim]:
+    """Return the plain differences whose (model, metric) pairs were all measured."""
+    known = {(model, metric, "test") for model, metric in measured}
+    return [claim for claim in CLAIMS if not claim.full and all(key in known for key in needed(claim))]

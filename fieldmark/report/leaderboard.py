@@ -10,12 +10,13 @@ from typing import Any
 
 Row = dict[str, Any]
 
-#: The columns everybody sees first.
-HEADLINE = ("average", "worst_group", "bg_gap", "token_auc")
+#: The columns everybody sees first, if they were measured.
+HEADLINE = ("average", "worst_group", "gap_closed", "bg_gap", "token_auc")
 
 _TITLES = {  # in the order to show them
     "average": "average",
     "worst_group": "worst group",
+    "gap_closed": "gap closed",
     "bg_gap": "BG-Gap",
     "token_auc": "mask AUC",
     "alignment_gap": "alignment gap",
@@ -29,12 +30,27 @@ _TITLES = {  # in the order to show them
     "acc_no_fg": "accuracy, object blackened",
     "acc_only_bg_box": "accuracy, object's box blackened",
     "acc_only_bg_tiled": "accuracy, object tiled over",
+    "acc_on_object:0.25": "accuracy, a quarter of the object covered",
+    "acc_off_object:0.25": "accuracy, as much covered beside it",
+    "acc_gaussian_noise:3": "accuracy, noise",
     "corruption_accuracy": "accuracy, corrupted",
     "mask_iou_top_area": "mask IoU, top area",
     "energy_pointing": "mask energy on object",
+    "area_correlation": "mask area, rank correlation with the object's",
     "deletion_own": "deletion, own ranking",
     "deletion_magnitude": "deletion, by magnitude",
+    "deletion_cam": "deletion, by evidence (CAM)",
     "deletion_random": "deletion, random",
+    "deletion_weighted_own": "weighted deletion, own ranking",
+    "deletion_weighted_magnitude": "weighted deletion, by magnitude",
+    "deletion_weighted_cam": "weighted deletion, by evidence (CAM)",
+    "deletion_weighted_random": "weighted deletion, random",
+    "mask_area": "mask, mean weight",
+    "active_fraction": "mask, share above 0.5",
+    "mask_entropy": "mask, relative entropy",
+    "neighbour_difference": "mask, difference of neighbours",
+    "neighbour_difference_relative": "mask, relative difference of neighbours",
+    "border_bias": "mask, empty corners minus interior",
     "loss": "training loss",
     "val_accuracy": "validation, average",
     "val_worst_group": "validation, worst group",
@@ -43,7 +59,19 @@ _TITLES = {  # in the order to show them
 #: Measures on which no model is best, and why.
 UNRANKED = dict.fromkeys(
     ("acc_no_fg", "acc_only_bg_box", "acc_only_bg_tiled"), "the object is gone: above chance, the background tells"
-) | dict.fromkeys(("deletion_magnitude", "deletion_random"), "for comparison with the own ranking")
+) | dict.fromkeys(
+    (f"deletion_{family}{order}" for family in ("", "weighted_") for order in ("magnitude", "cam", "random")),
+    "for comparison with the own ranking",
+)
+
+
+#: What the derived columns mean; every other metric's plugin says it.
+MEANINGS = {
+    "gap_closed": (
+        "Worst-group accuracy on the way from the plain network (0) to the true mask on the pixels (1); unknown where"
+        " the two can't be told apart."
+    )
+}
 
 
 def title(metric: str) -> str:
@@ -90,10 +118,16 @@ def metrics(rows: Sequence[Row], part: str = "test") -> list[str]:
     return [metric for metric in _TITLES if metric in seen] + [metric for metric in seen if metric not in _TITLES]
 
 
+def headline(rows: Sequence[Row]) -> list[str]:
+    """Return the headline metrics that were measured on the test part."""
+    seen = metrics(rows)
+    return [metric for metric in HEADLINE if metric in seen]
+
+
 def leaderboard_records(rows: Sequence[Row], order: Sequence[str]) -> list[dict[str, str]]:
     """Return a line per model: its name and the headline metrics with their intervals, as text."""
     return [
-        {"model": model} | {title(metric): interval(find(rows, model, metric)) for metric in HEADLINE}
+        {"model": model} | {title(metric): interval(find(rows, model, metric)) for metric in headline(rows)}
         for model in order
     ]
 
@@ -111,10 +145,10 @@ def leaderboard_text(rows: Sequence[Row], order: Sequence[str]) -> str:
 def leaderboard_markdown(rows: Sequence[Row], order: Sequence[str]) -> str:
     """Return the leaderboard as a Markdown table."""
     header, *body = _lines(rows, order)
-    rule = [":--"] + ["--:"] * len(HEADLINE)
+    rule = [":--"] + ["--:"] * (len(header) - 1)
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *body))
 
 
 def _lines(rows: Sequence[Row], order: Sequence[str]) -> list[list[str]]:
-    header = ["model", *map(title, HEADLINE)]
+    header = ["model", *map(title, headline(rows))]
     return [header, *(list(record.values()) for record in leaderboard_records(rows, order))]

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fieldmark.core.store import atomic
-from fieldmark.report import leaderboard, pictures, plots
+from fieldmark.report import leaderboard, pictures, plots, tables
 from fieldmark.report._canvas import Drawing
-from fieldmark.report.claims import evidence, tally
+from fieldmark.report.about import FAMILIES, About, sections
+from fieldmark.report.claims import by_paper, evidence, tally
 from fieldmark.report.leaderboard import Row
 
 
@@ -40,6 +41,8 @@ def write(
     provenance: Provenance,
     gate: Gate | None,
     meanings: Mapping[str, str],
+    about: Mapping[str, About] | None = None,
+    compared: Sequence[pictures.Picture] = (),
 ) -> None:
     """Write the page.
 
@@ -49,27 +52,39 @@ def write(
         rows: the leaderboard; what is unknown is NaN or None.
         models: what each model is, in one sentence, in the order to show them.
         level: of the intervals, such as 0.95.
-        claims: the ledger, from ``claims.judged``.
+        claims: the ledger, from ``claims.ledger``.
         groups: accuracy per model and group: ``{"model", "group", "mean", "low", "high", "n"}``.
         gallery: example pictures, in the order to show them.
         curves: training curves.
         provenance: where the numbers come from.
         gate: the newest decisions; None if there was none yet.
         meanings: metric -> the sentence that says what it measures.
+        about: kind, supervision and cost of every model, where known.
+        compared: what every model makes of the same few examples.
     """
-    order = list(models)
+    order, about = list(models), about or {}
+    meanings = {**leaderboard.MEANINGS, **meanings}
+    shown = leaderboard.metrics(rows)
     html = _template().render(
         title=title,
         verdict=verdict(gate),
         models=models,
         level=f"{level * 100:g} %",
+        chance_of_error=1 - level,
         order=order,
-        headline=[metric for metric in leaderboard.HEADLINE if metric in leaderboard.metrics(rows)],
-        measures=[_measure(rows, order, metric, meanings) for metric in leaderboard.metrics(rows)],
+        about=about,
+        costs=tables.costs(about, order),
+        sections=sections(order, about),
+        families=FAMILIES,
+        headline=leaderboard.headline(rows),
+        measures=[tables.measure(rows, order, metric, meanings) for metric in shown],
         claims=claims,
-        groups=_groups(groups),
-        gallery={model: [p for p in gallery if p.model == model] for model in order},
-        drawings=plots.drawings(rows, order, curves),
+        papers=by_paper(claims),
+        groups=tables.groups(groups),
+        group_names=list(dict.fromkeys(row["group"] for row in groups)),
+        gallery={model: [picture for picture in gallery if picture.model == model] for model in order},
+        compared={model: [picture for picture in compared if picture.model == model] for model in order},
+        drawings=plots.drawings(rows, order, curves, sections(order, about)),
         provenance=provenance,
         gate=gate,
     )
@@ -109,32 +124,6 @@ def found(value: Any) -> str:
     return leaderboard.interval(value) if isinstance(value, dict) else str(value)
 
 
-def _measure(rows: Sequence[Row], order: Sequence[str], metric: str, meanings: Mapping[str, str]) -> dict[str, Any]:
-    """Return all there is to say of one metric: a line of the big table."""
-    cells = {model: leaderboard.find(rows, model, metric) for model in order}
-    known = [row for row in cells.values() if row and leaderboard.figure(row["mean"]) != "unknown"]
-    higher = next(row for row in rows if row["metric"] == metric)["higher_is_better"]
-    best = (max if higher else min)((row["mean"] for row in known), default=None)
-    chances = {leaderboard.figure(row["chance"]) for row in cells.values() if row}
-    return {
-        "metric": metric,
-        "meaning": meanings.get(metric, ""),
-        "direction": leaderboard.UNRANKED.get(metric, "higher is better" if higher else "lower is better"),
-        "best": None if metric in leaderboard.UNRANKED else best,
-        "chance": chances.pop() if len(chances) == 1 else "by model",  # its own random ranking, in deletion
-        "cells": cells,
-        "examples": max((row["n"] for row in known), default=0),
-    }
-
-
-def _groups(groups: Sequence[Row]) -> dict[str, dict[str, Row]]:
-    """Return group -> model -> row, in the order they come."""
-    table: dict[str, dict[str, Row]] = {}
-    for row in groups:
-        table.setdefault(row["group"], {})[row["model"]] = row
-    return table
-
-
 def _template() -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -155,6 +144,7 @@ def _template() -> Any:
         source=_source,
         photo=pictures.photo,
         seen=pictures.seen,
+        map=pictures.weights,
     )
     return environment.get_template("report.html")
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 _FLOOR = 0.12  # brightness of what has no weight at all: dark, yet one sees what was ignored
 
@@ -22,6 +23,7 @@ class Picture(NamedTuple):
     background: str
     predicted: str
     probability: float  # of the class predicted
+    on_object: float = float("nan")  # share of the mask's weight that lies on the object; NaN = unknown
 
     @property
     def right(self) -> bool:
@@ -39,6 +41,15 @@ def seen(picture: Picture) -> str:
     return _uri(dimmed(picture.image_HW3, picture.mask_hw))
 
 
+def weights(picture: Picture) -> str:
+    """Return the mask alone, a dot for each token: white is its largest weight, black none; as a data URI."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray((255 * _relative(picture.mask_hw)).round().astype(np.uint8)).save(stream, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
 def dimmed(image_HW3: npt.NDArray[np.uint8], mask_hw: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
     """Return the picture with its tokens dimmed by weight; a mask that is the same everywhere dims nothing.
 
@@ -46,11 +57,32 @@ def dimmed(image_HW3: npt.NDArray[np.uint8], mask_hw: npt.NDArray[np.floating]) 
     array([100,  12], dtype=uint8)
     """
     (H, W, _), (h, w) = image_HW3.shape, mask_hw.shape
-    top = mask_hw.max()
-    relative_hw = mask_hw / top if top > 0 else np.zeros_like(mask_hw)
-    relative_HW = relative_hw[np.arange(H) * h // H][:, np.arange(W) * w // W]
+    relative_HW = _relative(mask_hw)[np.arange(H) * h // H][:, np.arange(W) * w // W]
     bright_HW = _FLOOR + (1 - _FLOOR) * relative_HW
     return np.asarray((image_HW3 * bright_HW[..., None]).round(), np.uint8)
+
+
+def _relative(mask_hw: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Return weights relative to the largest; none where all are 0."""
+    top = mask_hw.max()
+    return mask_hw / top if top > 0 else np.zeros_like(mask_hw)
+
+
+def spread(told: pd.DataFrame, count: int) -> list[int]:
+    """Return ``count`` rows from the least of the mask on the object to the most, evenly; of each object the surest.
+
+    A second picture of an object comes only where objects run out.
+
+    >>> told = pd.DataFrame({"object": list("aabc"), "probability": [0.9, 0.8, 0.7, 0.6], "example_id": list("wxyz")})
+    >>> spread(told.assign(on_object=[0.5, 0.1, 0.3, 0.2]), 2)
+    [3, 0]
+    """
+    sure = told.sort_values(["probability", "example_id"], ascending=[False, True])
+    again = sure.assign(again=sure.groupby("object").cumcount()).sort_values("again", kind="stable")
+    objects = max(told["object"].nunique(), count)
+    ordered = again.head(objects).sort_values(["on_object", "example_id"])
+    places = np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int)
+    return [int(row) for row in ordered.index[places]]
 
 
 def sheet(path: Path, pictures: Sequence[Picture], columns: int = 4) -> Path:

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fieldmark.report._canvas import FAINT, INK, Drawing, look, spread, svg
+from fieldmark.report._canvas import FAINT, INK, Drawing, error_bars, known_row, look, spread, svg
+from fieldmark.report.about import FEW
 from fieldmark.report.leaderboard import Row, find, interval, metrics, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DELETIONS = ("deletion_own", "deletion_magnitude", "deletion_random")
+DELETIONS = ("deletion_own", "deletion_magnitude", "deletion_cam", "deletion_random")
 MASKS = ("token_auc", "mask_iou_top_area", "energy_pointing")
 _GROUP_MEANS = ("acc_trainprior", "acc_groupmean")
 
@@ -27,57 +28,85 @@ class Curve(NamedTuple):
     values: Sequence[float]
 
 
-def drawings(rows: Sequence[Row], order: Sequence[str], curves: Sequence[Curve]) -> list[Drawing]:
-    """Return every plot there are numbers for."""
+def drawings(
+    rows: Sequence[Row],
+    order: Sequence[str],
+    curves: Sequence[Curve],
+    sections: Mapping[str, Sequence[str]] | None = None,
+) -> list[Drawing]:
+    """Return every plot there are numbers for: of all models, then of each section's, beside the first model."""
+    drawn = [average_against_worst(rows, order), gaps(rows, order)]
+    for heading, models in (sections or {"": order}).items():
+        beside = [*order[:1], *(model for model in models if model != order[0])]
+        drawn += [
+            drawing and drawing._replace(section=heading, name="-".join([drawing.name, *heading.split()]))
+            for drawing in _details(rows, beside, curves)
+        ]
+    return [drawing for drawing in drawn if drawing]
+
+
+def _details(rows: Sequence[Row], order: Sequence[str], curves: Sequence[Curve]) -> list[Drawing | None]:
+    """Return the plots in which every model is a series."""
     variants = [m for m in metrics(rows) if m.startswith("acc_") and m not in _GROUP_MEANS]
     by_metric = {title(m).removeprefix("accuracy, "): {x: find(rows, x, m) for x in order} for m in variants}
     by_mask = {title(m): {x: find(rows, x, m) for x in order} for m in MASKS}
     by_ranking = {x: {title(m).removeprefix("deletion, "): find(rows, x, m) for m in DELETIONS} for x in order}
     return [
-        drawing
-        for drawing in (
-            average_against_worst(rows, order),
-            dots(
-                "variants",
-                "What is left when the picture changes",
-                "Accuracy when the object stands alone, is cut out, or has another background; dashes mark chance.",
-                "accuracy",
-                by_metric,
-            ),
-            dots(
-                "masks", "Do the masks find the object?", "Dashes mark chance: a mask that knows nothing.", "", by_mask
-            ),
-            dots(
-                "deletion",
-                "Do the masks rank what matters?",
-                "Mean probability of the label while tokens go, least important first. A ranking worth having stands to"
-                " the right of magnitude and of random.",
-                "area under the deletion curve",
-                by_ranking,
-            ),
-            training(curves, order),
-        )
-        if drawing
+        dots(
+            "variants",
+            "What is left when the picture changes",
+            "Accuracy when the object stands alone, is cut out, or has another background; dashes mark chance.",
+            "accuracy",
+            by_metric,
+        ),
+        dots("masks", "Do the masks find the object?", "Dashes mark chance: a mask that knows nothing.", "", by_mask),
+        dots(
+            "deletion",
+            "Do the masks rank what matters?",
+            "Mean probability of the label while tokens go, least important first. A ranking worth having stands to"
+            " the right of magnitude and of random.",
+            "area under the deletion curve",
+            by_ranking,
+        ),
+        training([curve for curve in curves if curve.model in order], order),
     ]
+
+
+def gaps(rows: Sequence[Row], order: Sequence[str]) -> Drawing | None:
+    """Plot how much of the gap each model closes, the most at the top."""
+    found = {model: find(rows, model, "gap_closed") for model in order}
+    known = {model: row for model, row in found.items() if row and known_row(row)}
+    return dots(
+        "gap",
+        "How much of the gap is closed?",
+        "Worst-group accuracy on the way from the plain network (0) to the true mask on the pixels (1). Bars are"
+        " intervals of the share, paired by seed and source.",
+        "share of the gap closed",
+        {model: {"share": known[model]} for model in sorted(known, key=lambda model: -known[model]["mean"])},
+    )
 
 
 def average_against_worst(rows: Sequence[Row], order: Sequence[str]) -> Drawing | None:
     """Plot worst-group over average accuracy; labels stand in a column at the right, where they can't overlap."""
     points = {model: (find(rows, model, "average"), find(rows, model, "worst_group")) for model in order}
-    known = {model: (x, y) for model, (x, y) in points.items() if x and y and _known(x) and _known(y)}
+    known = {model: (x, y) for model, (x, y) in points.items() if x and y and known_row(x) and known_row(y)}
     if not known:
         return None
 
+    few = len(known) <= FEW
+    tall = max(4.0, 0.7 + 0.21 * len(known))  # inches: a line of text for every label
+
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
-        ends = [row["mean"] - _error(row)[0][0] for pair in known.values() for row in pair]
-        low = math.floor(20 * min(ends) - 0.2) / 20
+        lower = (row["mean"] - error_bars(row)[0][0] * few for pair in known.values() for row in pair)
+        low = math.floor(20 * min(lower) - 0.2) / 20
         axes.set(xlabel="average accuracy", ylabel="worst-group accuracy", xlim=(low, 1.0), ylim=(low, 1.0))
         axes.plot([low, 1], [low, 1], color=FAINT, linestyle="--", linewidth=1, zorder=1)
-        heights = spread([y["mean"] for _, y in known.values()], gap=0.065 * (1 - low))
+        heights = spread([y["mean"] for _, y in known.values()], gap=0.26 / tall * (1 - low))
         for (model, (x, y)), height in zip(known.items(), heights, strict=True):
             style = look(list(order).index(model))
-            axes.errorbar(x["mean"], y["mean"], xerr=_error(x), yerr=_error(y), linewidth=1.2, markersize=6, **style)
+            xerr, yerr = (error_bars(x), error_bars(y)) if few else (None, None)  # of many bars one sees nothing else
+            axes.errorbar(x["mean"], y["mean"], xerr=xerr, yerr=yerr, linewidth=1.2, markersize=6, **style)
             axes.annotate(
                 model,
                 (x["mean"], y["mean"]),
@@ -93,9 +122,9 @@ def average_against_worst(rows: Sequence[Row], order: Sequence[str]) -> Drawing 
         "average-worst",
         "Average against worst group",
         "Up is better. On the dashed line a model is as good in its worst group as on average; below it, some group"
-        " pays. Bars are intervals.",
+        " pays." + (" Bars are intervals." if few else ""),
         "; ".join(f"{model}: average {interval(x)}, worst group {interval(y)}" for model, (x, y) in known.items()),
-        svg(5.4, 4.0, draw),
+        svg(5.4, tall, draw),
     )
 
 
@@ -103,18 +132,18 @@ def dots(
     name: str, heading: str, caption: str, axis: str, table: Mapping[str, Mapping[str, Row | None]]
 ) -> Drawing | None:
     """Plot a dot with its interval for each series (inner keys) in each line (outer keys); dashes mark chance."""
-    lines = {line: {s: row for s, row in cells.items() if row and _known(row)} for line, cells in table.items()}
+    lines = {line: {s: row for s, row in cells.items() if row and known_row(row)} for line, cells in table.items()}
     lines = {line: cells for line, cells in lines.items() if cells}
     if not lines:
         return None
-    series = list(next(iter(table.values())))
+    series = [s for s in next(iter(table.values())) if any(s in cells for cells in lines.values())]
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
         offsets = np.linspace(-0.32, 0.32, len(series)) if len(series) > 1 else [0.0]
         for place, (column, offset) in enumerate(zip(series, offsets, strict=True)):
             found = [(y + offset, cells[column]) for y, cells in enumerate(lines.values()) if column in cells]
-            errors = np.hstack([_error(row) for _, row in found]) if found else np.empty((2, 0))
+            errors = np.hstack([error_bars(row) for _, row in found]) if found else np.empty((2, 0))
             means, heights = [row["mean"] for _, row in found], [y for y, _ in found]
             axes.errorbar(means, heights, xerr=errors, label=column, linestyle="", markersize=4.5, **look(place))
         _chances(axes, [[row["chance"] for row in cells.values()] for cells in lines.values()])
@@ -122,7 +151,8 @@ def dots(
         axes.grid(visible=False, axis="y")
         for y in range(1, len(lines)):
             axes.axhline(y - 0.5, color="#e6e6e6", linewidth=0.8)
-        figure.legend(loc="outside upper left", ncols=3, frameon=False)
+        if len(series) > 1:
+            figure.legend(loc="outside upper left", ncols=3, frameon=False)
 
     said = (f"{line}, {column}: {interval(row)}" for line, cells in lines.items() for column, row in cells.items())
     return Drawing(name, heading, caption, "; ".join(said), svg(5.4, 1.1 + 0.11 * len(lines) * (len(series) + 1), draw))
@@ -160,15 +190,3 @@ def _chances(axes: "Axes", chances: Sequence[Sequence[float | None]]) -> None:
     for y, levels in enumerate(chances):
         known = {level for level in levels if level is not None and not math.isnan(level)}
         axes.vlines(sorted(known), y - 0.42, y + 0.42, color=INK, linestyle=(0, (2, 2)), linewidth=0.8, zorder=1)
-
-
-def _known(row: Row) -> bool:
-    return row["mean"] is not None and not math.isnan(row["mean"])
-
-
-def _error(row: Row) -> list[list[float]]:
-    """Return distances to the interval's ends as matplotlib wants them; none where the interval isn't known."""
-    ends = [row["low"], row["high"]]
-    if any(end is None or math.isnan(end) for end in ends):
-        return [[0.0], [0.0]]
-    return [[max(0.0, row["mean"] - row["low"])], [max(0.0, row["high"] - row["mean"])]]

@@ -1,0 +1,54 @@
+"""Attention masks per channel and attribute (arXiv 1904.13078), and their intentional transformation (1905.02719)."""
+
+from fieldmark.report._claim import Claim, Side
+
+MASKS, EMPHASIS = "arXiv 1904.13078", "arXiv 1905.02719"
+
+_TRANSFORMED = ("amt_pow", "amt_shift", "amt_gain", "amt_top", "amt_imp")
+_RESCALED = tuple(f"{word}_rescaled" for word in _TRANSFORMED)
+_NEUTRAL: Side = ("amt", "corruption_accuracy")
+
+CLAIMS = (
+    Claim(
+        "K1",
+        "Channels need masks of their own: they beat one mask shared by all, in the worst group.",
+        MASKS,
+        plus=("amt", "worst_group"),
+        minus=("amt_shared", "worst_group"),
+    ),
+    Claim(
+        "K1 places",
+        "Masks must differ over places: they beat weights per channel alone, in the worst group.",
+        MASKS,
+        plus=("amt", "worst_group"),
+        minus=("amt_channel", "worst_group"),
+    ),
+    Claim(
+        "K3",
+        "Emphasis gives robustness: the transformation that is best on validation beats none, on corrupted pictures.",
+        EMPHASIS,
+        plus=(_TRANSFORMED, "corruption_accuracy"),
+        minus=_NEUTRAL,
+    ),
+    Claim(
+        "K4",
+        "It is not mere rescaling: the same holds when the mask keeps its mean.",
+        EMPHASIS,
+        plus=(_RESCALED, "corruption_accuracy"),
+        minus=_NEUTRAL,
+    ),
+    Claim(
+        "K5",
+        "It is emphasis of the important features: weights shuffled over channels do worse, on corrupted pictures.",
+        EMPHASIS,
+        plus=("amt_imp", "corruption_accuracy"),
+        minus=("amt_imp_shuffled", "corruption_accuracy"),
+    ),
+    Claim(
+        "ABN",
+        "Masks per class and channel beat the attention branch network's one mask, in the worst group.",
+        MASKS,
+        plus=("amt", "worst_group"),
+        minus=("abn", "worst_group"),
+    ),
+)

@@ -1,0 +1,68 @@
+"""What the page's tables say, line by line."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from fieldmark.report import leaderboard
+from fieldmark.report.about import About, count, relative
+from fieldmark.report.leaderboard import Row
+
+
+def measure(rows: Sequence[Row], order: Sequence[str], metric: str, meanings: Mapping[str, str]) -> dict[str, Any]:
+    """Return all there is to say of one metric: a line of the big table."""
+    cells = {model: leaderboard.find(rows, model, metric) for model in order}
+    known = [row for row in cells.values() if row and leaderboard.figure(row["mean"]) != "unknown"]
+    direction = _direction(metric, next(row for row in rows if row["metric"] == metric)["higher_is_better"])
+    pick = {"higher is better": max, "lower is better": min}.get(direction)
+    chances = {leaderboard.figure(row["chance"]) for row in cells.values() if row}
+    return {
+        "metric": metric,
+        "meaning": meanings.get(metric, ""),
+        "direction": direction,
+        "best": pick((row["mean"] for row in known), default=None) if pick else None,
+        "chance": chances.pop() if len(chances) == 1 else "by model",  # its own random ranking, in deletion
+        "cells": cells,
+        "measured": [model for model, row in cells.items() if row],
+        "examples": max((row["n"] for row in known), default=0),
+    }
+
+
+def _direction(metric: str, higher_is_better: bool | None) -> str:
+    if metric in leaderboard.UNRANKED:
+        return leaderboard.UNRANKED[metric]
+    if higher_is_better is None:
+        return "neither is better"
+    return "higher is better" if higher_is_better else "lower is better"
+
+
+def groups(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
+    """Return model -> group -> row, in the order they come."""
+    table: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        table.setdefault(row["model"], {})[row["group"]] = row
+    return table
+
+
+def costs(about: Mapping[str, About], order: Sequence[str]) -> dict[str, dict[str, tuple[float | None, str]]]:
+    """Return column -> model -> (what to sort by, what to show); columns of which nothing is known are left out.
+
+    >>> about = {"erm": About("", "", {"macs": 2e8}), "zoom": About("", "", {"macs": 5e8})}
+    >>> costs(about, ["erm", "zoom"])
+    {'multiply-adds': {'erm': (200000000.0, '200 M, 1.00 ×'), 'zoom': (500000000.0, '500 M, 2.50 ×')}}
+    """
+    columns = {"parameters": "parameters", "learned": "learned", "multiply-adds": "macs"}
+    told = {name: {model: _cost(about, model, what) for model in order} for name, what in columns.items()}
+    for name, what in {"answers a second": "answering", "training pictures a second": "learning"}.items():
+        told[name] = {model: _times(relative(about, model, what)) for model in order}  # seconds are a machine's own
+    return {name: cells for name, cells in told.items() if any(value is not None for value, _ in cells.values())}
+
+
+def _cost(about: Mapping[str, About], model: str, what: str) -> tuple[float | None, str]:
+    """Return a cost, as it is and relative to the plain network's."""
+    times = relative(about, model, what)
+    own = about[model].cost.get(what) if model in about else None
+    return own, count(own) if times is None else f"{count(own)}, {times:.2f} ×"
+
+
+def _times(value: float | None) -> tuple[float | None, str]:
+    return value, "unknown" if value is None else f"{value:.2f} ×"
