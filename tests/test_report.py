@@ -6,18 +6,20 @@ import json
 import re
 import warnings
 from html.parser import HTMLParser
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fieldmark.core import plugins, store
+from fieldmark.core import params, plugins, store
 from fieldmark.report import about, claims, leaderboard, page, plots, tables, verdicts
-from fieldmark.report._claim import Claim
+from fieldmark.report._claim import Claim, needed
 from fieldmark.report.about import About
 from fieldmark.report.pictures import Picture, dimmed, sheet, weights
 
+ROOT = Path(__file__).parent.parent
 ORDER = ["erm", "erm_unbiased", "ersm", "oracle_mask", "random_mask", "inverted_mask"]
 VARIANTS = ["original", "only_fg", "no_fg", "only_bg_box", "only_bg_tiled", "mixed_same", "mixed_rand", "mixed_next"]
 LEVELS = {  # plausible, made up: average, worst group, BG-Gap, mask AUC of each model
@@ -339,6 +341,18 @@ def test_claims_have_names_of_their_own_and_say_no_word_twice():
     assert len({claim[3:] for claim in claims.CLAIMS}) == len(claims.CLAIMS), (
         "two claims are decided by the same numbers"
     )
+
+
+def test_every_claim_is_run_by_a_preset_and_names_measures_there_are():
+    presets = [params.load(path) for path in sorted((ROOT / "params").glob("papers*.yaml"))]
+    own = {
+        metric for name in plugins.names("models") for metric in getattr(plugins.find("models", name), "MEANINGS", {})
+    }
+    for claim in claims.CLAIMS:
+        models = {model for model, _, _ in needed(claim)}
+        assert any(models <= set(preset.models) for preset in presets), f"no preset runs {claim.name}: {models}"
+        metrics = {metric for _, metric, _ in needed(claim)}
+        assert metrics <= own | set(leaderboard._TITLES), f"{claim.name} names a measure that nothing measures"
 
 
 def test_a_share_is_judged_by_the_share():

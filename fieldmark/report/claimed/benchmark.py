@@ -37,4 +37,14 @@ CLAIMS = (
         minus=("random_mask", "worst_group"),
         about="benchmark",
     ),
+    Claim(
+        "B5",
+        "It misleads who learns to see from these pictures too: backgrounds that say nothing raise the plain"
+        " transformer's worst-group accuracy by at least 10 points.",
+        "ours",
+        plus=("vit_unbiased", "worst_group"),
+        minus=("vit", "worst_group"),
+        threshold=0.10,
+        about="benchmark",
+    ),
 )
