@@ -18,7 +18,7 @@ from fieldmark.models import inverted_mask, oracle_mask, random_mask, two_stage
 from fieldmark.training.fit import initialised
 from fieldmark.training.phases import phases
 
-CHANNELS, CLASSES, PATCH = 6, 3, 4
+CHANNELS, CLASSES, PATCH = 6, 3, 16  # two tokens hold a patch of AnchorNet's small layers
 MODELS = plugins.names("models")
 VARIANTS: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in MODELS] + [
     ("ersm", {"gate": "ste", "bias_init": 0.0}),
@@ -43,6 +43,10 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in MODELS] + [
     ("ifam", {"soft": True}),
     ("ifam", {"coupling": "detached"}),
     ("ifam", {"prune": True}),
+    ("anchornet", {"se": False, "skip_crop": "center", "k": 2}),
+    ("anchornet", {"multi_scale": True}),
+    ("anchor_exit", {"layers": "tiny", "multi_scale": True, "thresholds": [0.5, 0.5]}),
+    ("anchor_exit", {"downstream": "finetune", "side": 32, "thresholds": [0.9]}),
 ]
 every_model = pytest.mark.parametrize(("name", "options"), VARIANTS, ids=lambda value: str(value))
 
@@ -84,6 +88,9 @@ def plain(name: str, module: nn.Module, inputs: Batch) -> Tensor:
         classifier = next(part for part in module.modules() if isinstance(part, VitClassifier))
         unmasked_BK: Tensor = classifier(inputs.x_BCHW).logits_BK
         return unmasked_BK
+    if name in ("anchornet", "anchor_exit"):  # they have no mask inside: a forced one dims the pixels
+        undimmed_BK: Tensor = module(inputs).logits_BK
+        return undimmed_BK
     if isinstance(module, two_stage.TwoStage):  # all ones look at the middle
         assert inputs.look is not None
         middle_Bn3 = module.boxes(torch.ones(len(inputs.x_BCHW), 1, 1))

@@ -26,7 +26,8 @@ class Preset(NamedTuple):
     taps: tuple[int, ...]  # blocks with a head when there are several scales, counted from 1; the stem is 0
 
 
-#: ``paper``: 95 px patches every 8 px. ``small`` (ours, for 64 px): 31 px every 4. ``text`` (ours): 15 words every one.
+#: ``paper``: 95 px patches every 8 px. Ours: ``small``, 31 px every 4, for 64 px; ``tiny``, 19 px every 2, to classify
+#: what is no larger than a patch of ``small``; ``text``, 15 words every one.
 PRESETS = {
     "paper": Preset(
         Row(16, 2, 1),
@@ -35,6 +36,7 @@ PRESETS = {
         (3, 5, 7),
     ),
     "small": Preset(Row(16, 2, 1), (Row(16, 2, 1), Row(24, 1, 3), Row(48, 1, 4), Row(96, 1, 2)), 128, (2, 3, 4)),
+    "tiny": Preset(Row(16, 2, 1), (Row(16, 1, 1), Row(24, 1, 3), Row(48, 1, 3), Row(96, 1, 2)), 128, (2, 3, 4)),
     "text": Preset(Row(32, 1, 1), (Row(32, 1, 2),) * 6, 64, (0, 2, 6)),
 }
 

@@ -1,0 +1,94 @@
+"""Looks at a picture: made small as a whole, and patch by patch, by two classifiers of any kind."""
+
+from typing import NamedTuple, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fieldmark.core.contracts import Batch, Output
+from fieldmark.layers.anchor import Candidates, each_alone
+from fieldmark.models._anchor import AnchorNet, Found, grids, shown
+
+
+class Resized(nn.Module):
+    """A classifier of the whole picture, made small."""
+
+    def __init__(self, net: nn.Module, side: int, token: int) -> None:
+        super().__init__()
+        self.net, self.side, self.token = net, side, token
+        self.lr_factors = _prefixed(net)
+
+    def forward(self, batch: Batch, forced_Bhw: Tensor | None = None) -> Output:
+        """Classify normalised pixels; it sees all of them."""
+        x_BCHW = shown(batch.x_BCHW, forced_Bhw)
+        small_BCss = F.interpolate(x_BCHW, size=self.side, mode="bicubic", align_corners=True)  # as released
+        output: Output = self.net(Batch(small_BCss))
+        mask_Bhw = x_BCHW.new_ones(len(x_BCHW), *grids(x_BCHW, self.token)[1]) if forced_Bhw is None else forced_Bhw
+        return Output(output.logits_BK, mask_Bhw, _energy(output))
+
+
+class Looks(NamedTuple):
+    """What a classifier says of each patch alone."""
+
+    found: Found
+    logits_BkK: Tensor
+    there_Bk: Tensor  # bool; where no patch was left, what is said of it counts for nothing
+    energy_B: Tensor  # its own, a mean over patches
+
+
+class Patches(nn.Module):
+    """A classifier of single patches; the AnchorNet that picks them is fixed.
+
+    It learns from all k patches of a picture, each alone labelled with the picture's class, as released: one patch
+    drawn per step would estimate the same loss with more noise.
+    """
+
+    def __init__(self, anchor: AnchorNet, net: nn.Module, side: int) -> None:
+        super().__init__()
+        self.anchor, self.net, self.side = anchor, net, side
+        self.lr_factors = _prefixed(net)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of the classifier; AnchorNet only points."""
+        super().train(mode)
+        self.anchor.eval()
+        return self
+
+    def forward(self, batch: Batch, forced_Bhw: Tensor | None = None) -> Output:
+        """Classify by the mean log-probability of the patches; with the energy, the loss is the mean of their own."""
+        x_BCHW = shown(batch.x_BCHW, forced_Bhw)
+        looks = self.look(x_BCHW)
+        logits_BK, energy_B = each_alone(looks.logits_BkK, looks.there_Bk.float())
+        mask_Bhw = self.anchor.covered(looks.found, x_BCHW).amax(1) if forced_Bhw is None else forced_Bhw
+        return Output(logits_BK, mask_Bhw, {"energy": energy_B + looks.energy_B})
+
+    def find(self, x_BCHW: Tensor) -> Found:
+        """Return where to look."""
+        with torch.no_grad():
+            return self.anchor.find(x_BCHW)
+
+    def look(self, x_BCHW: Tensor) -> Looks:
+        """Return what is said of every patch."""
+        found = self.find(x_BCHW)
+        there_Bk = found.index_Bk >= 0
+        output = self.classify(x_BCHW, found.candidates, found.index_Bk)
+        energy_Bk = output.extras["energy"].view(there_Bk.shape) if "energy" in output.extras else there_Bk * 0.0
+        energy_B = (energy_Bk * there_Bk).sum(1) / there_Bk.sum(1)
+        return Looks(found, output.logits_BK.view(*there_Bk.shape, -1), there_Bk, energy_B)
+
+    def classify(self, x_BCHW: Tensor, candidates: Candidates, index_Bk: Tensor) -> Output:
+        """Return the classifier's output on some candidates, B * k in a row."""
+        patches_BkCss = self.anchor.net.cut(x_BCHW, candidates, index_Bk, self.side)
+        output: Output = self.net(Batch(patches_BkCss.flatten(0, 1)))
+        return output
+
+
+def _energy(output: Output) -> dict[str, Tensor]:
+    return {name: value for name, value in output.extras.items() if name == "energy"}
+
+
+def _prefixed(net: nn.Module) -> dict[str, float]:
+    """Return the learning-rate factors of a module that is called ``net``."""
+    factors: dict[str, float] = getattr(net, "lr_factors", {})
+    return {f"net.{prefix}": factor for prefix, factor in factors.items()}
