@@ -102,6 +102,25 @@ def test_report_fits_the_screen_and_says_what_its_pictures_show(browser: Browser
         assert page.locator("#leaderboard tbody th", has_text=model).first.is_visible()
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_report_of_many_models_fits_the_screen_and_unfolds(browser: Browser, tmp_path: Path, width: int) -> None:
+    report.write(tmp_path / "report.html", **test_report.many())
+    page = Watched(browser, width).page
+    page.goto((tmp_path / "report.html").as_uri())
+    board = page.locator("#leaderboard table").bounding_box()
+    assert board
+    assert board["x"] + board["width"] <= width, "the leaderboard is seen whole"
+    kind = page.locator("#leaderboard th", has_text="kind")
+    assert kind.is_visible() == (width > 640)
+    first = page.locator("#gallery details").first
+    assert not first.locator("img").first.is_visible()
+    first.locator("summary").click()
+    assert first.locator("img").first.is_visible()
+    for folded in page.locator("details.kind > summary").all():
+        folded.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 @pytest.fixture(scope="module")
 def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Serve a project with one registered champion as `fieldmark ui` does."""

@@ -411,7 +411,7 @@ def test_a_page_of_many_models_groups_and_folds_them(tmp_path):
     summaries = re.findall(r"<summary>(.*?)</summary>", html)
     for heading in about.FAMILIES:
         assert (
-            sum(summary.startswith(f"{heading.capitalize()}: ") for summary in summaries) == 3
+            sum(summary.startswith(f"{heading.capitalize()} (") for summary in summaries) == 3
         )  # what, plots, measures
     assert sum("pictures" in summary for summary in summaries) == 33
     assert "<details open" not in html
@@ -422,9 +422,11 @@ def test_a_page_of_many_models_groups_and_folds_them(tmp_path):
 def test_costs_stand_beside_the_plain_networks():
     told = tables.costs(example()["about"], ORDER)
     assert list(told) == ["parameters", "multiply-adds"]  # no clock was read
-    assert told["multiply-adds"]["ersm"] == (6e8, "600 M, 3.00 ×")
+    assert told["multiply-adds"]["ersm"] == (6e8, "600 M", "3.00 ×")
     alone = tables.costs({"zoom": About(about.TWO_STAGES, "none", {"macs": 1e9})}, ["zoom", "erm"])
-    assert alone == {"multiply-adds": {"zoom": (1e9, "1 G"), "erm": (None, "unknown")}}, "nothing to compare with"
+    assert alone == {"multiply-adds": {"zoom": (1e9, "1 G", ""), "erm": (None, "unknown", "")}}, (
+        "nothing to compare with"
+    )
 
 
 def test_a_mask_is_a_dot_for_each_token_relative_to_its_largest_weight():

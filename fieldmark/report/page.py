@@ -84,7 +84,7 @@ def write(
         group_names=list(dict.fromkeys(row["group"] for row in groups)),
         gallery={model: [picture for picture in gallery if picture.model == model] for model in order},
         compared={model: [picture for picture in compared if picture.model == model] for model in order},
-        drawings=plots.drawings(rows, order, curves, sections(order, about)),
+        drawings=plots.drawings(rows, order, curves, about),
         provenance=provenance,
         gate=gate,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fieldmark.report._canvas import FAINT, INK, Drawing, error_bars, known_row, look, spread, svg
-from fieldmark.report.about import FEW
+from fieldmark.report.about import FEW, About, sections
 from fieldmark.report.leaderboard import Row, find, interval, metrics, title
 
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ def drawings(
     rows: Sequence[Row],
     order: Sequence[str],
     curves: Sequence[Curve],
-    sections: Mapping[str, Sequence[str]] | None = None,
+    about: Mapping[str, About] | None = None,
 ) -> list[Drawing]:
-    """Return every plot there are numbers for: of all models, then of each section's, beside the first model."""
+    """Return every plot there are numbers for: of all models, then of each kind of them, beside the first model."""
     drawn = [average_against_worst(rows, order), gaps(rows, order)]
-    for heading, models in (sections or {"": order}).items():
+    for heading, models in sections(order, about or {}).items():
         beside = [*order[:1], *(model for model in models if model != order[0])]
         drawn += [
             drawing and drawing._replace(section=heading, name="-".join([drawing.name, *heading.split()]))

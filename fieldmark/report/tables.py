@@ -1,7 +1,7 @@
 """What the page's tables say, line by line."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from fieldmark.report import leaderboard
 from fieldmark.report.about import About, count, relative
@@ -43,26 +43,35 @@ def groups(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
     return table
 
 
-def costs(about: Mapping[str, About], order: Sequence[str]) -> dict[str, dict[str, tuple[float | None, str]]]:
-    """Return column -> model -> (what to sort by, what to show); columns of which nothing is known are left out.
+class Cost(NamedTuple):
+    """A cell of a column of costs."""
+
+    value: float | None  # to sort by
+    own: str
+    times: str  # the plain network's
+
+
+def costs(about: Mapping[str, About], order: Sequence[str]) -> dict[str, dict[str, Cost]]:
+    """Return column -> model -> cost; columns of which nothing is known are left out.
 
     >>> about = {"erm": About("", "", {"macs": 2e8}), "zoom": About("", "", {"macs": 5e8})}
-    >>> costs(about, ["erm", "zoom"])
-    {'multiply-adds': {'erm': (200000000.0, '200 M, 1.00 ×'), 'zoom': (500000000.0, '500 M, 2.50 ×')}}
+    >>> costs(about, ["erm", "zoom"])["multiply-adds"]["zoom"]
+    Cost(value=500000000.0, own='500 M', times='2.50 ×')
     """
-    columns = {"parameters": "parameters", "learned": "learned", "multiply-adds": "macs"}
-    told = {name: {model: _cost(about, model, what) for model in order} for name, what in columns.items()}
-    for name, what in {"answers a second": "answering", "training pictures a second": "learning"}.items():
-        told[name] = {model: _times(relative(about, model, what)) for model in order}  # seconds are a machine's own
-    return {name: cells for name, cells in told.items() if any(value is not None for value, _ in cells.values())}
+    columns = {
+        "parameters": ("parameters", True),
+        "multiply-adds": ("macs", True),
+        "answers a second": ("answering", False),  # seconds are a machine's own
+        "trained a second": ("learning", False),
+    }
+    told = {
+        name: {model: _cost(about, model, what, absolute) for model in order}
+        for name, (what, absolute) in columns.items()
+    }
+    return {name: cells for name, cells in told.items() if any(cell.value is not None for cell in cells.values())}
 
 
-def _cost(about: Mapping[str, About], model: str, what: str) -> tuple[float | None, str]:
-    """Return a cost, as it is and relative to the plain network's."""
+def _cost(about: Mapping[str, About], model: str, what: str, absolute: bool) -> Cost:
     times = relative(about, model, what)
     own = about[model].cost.get(what) if model in about else None
-    return own, count(own) if times is None else f"{count(own)}, {times:.2f} ×"
-
-
-def _times(value: float | None) -> tuple[float | None, str]:
-    return value, "unknown" if value is None else f"{value:.2f} ×"
+    return Cost(own, count(own) if absolute else "", "" if times is None else f"{times:.2f} ×")
