@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fieldmark.core import layout, plugins, store
 from fieldmark.core.contracts import Backbone, Batch
 from fieldmark.core.params import Params
+from fieldmark.core.words import Plugin
 from fieldmark.layers.pixels import normalise
 from fieldmark.loading.batches import PixelBatches, tokens
 from fieldmark.loading.cache import Renders, rendered
@@ -22,6 +23,7 @@ from fieldmark.loading.sources import Sources
 from fieldmark.objectives._shared import Targets
 from fieldmark.training import features, heads
 from fieldmark.training.checkpoint import read_weights
+from fieldmark.training.cost import Way, cost
 from fieldmark.training.fit import Objective, Rows
 from fieldmark.variants import apply, masked
 from stages._again import Again, Embedder
@@ -71,9 +73,13 @@ class View:
 
     def config(self) -> dict[str, Any]:
         """Return all that is needed to build the model again (``fieldmark.serve``)."""
-        facts = {"classes": self.classes, "size": self._size, "seed": self._seed}
         made = {"model": self.model.plugin, "options": self.model.options}
-        return {**made, "backbone": self._features.facts, **facts}
+        seen = {"classes": self.classes, "size": self._size, "seed": self._seed}
+        facts = self._features.facts
+        if self.model.backbone and self.plugin.TRAINS_ON == "pixels":
+            facts = {**self.model.backbone.model_dump(), **self._backbone._asdict()}
+            del facts["module"]
+        return {**made, "backbone": facts, **seen}
 
     def objective(self) -> Objective:
         """Return what training minimises, for one training: it may have a state."""
@@ -110,14 +116,27 @@ class View:
         """Return the pixel masks (N, H, W) of the visible objects."""
         return self._maps(recipes)[1]
 
+    def cost(self, module: nn.Module) -> dict[str, int]:
+        """Return parameters and multiply-adds of one answer, from pixels on: of a real picture, for some do less."""
+        facts = self.config()["backbone"]
+        backbone = self._loaded(Plugin(name=facts["name"], options=facts["options"]))
+        way = Way(module, backbone, on_pixels=self.plugin.TRAINS_ON == "pixels").to(self.device)
+        one = rendered(self.part("test")[:1], self._sources, self._size, layout.cache(self._root) / "rendered")
+        x_1CHW = normalise(torch.from_numpy(np.array(one.images_UHW3)), self._backbone.mean, self._backbone.std)
+        return cost(way, x_1CHW.to(self.device))
+
     def _through(self) -> Backbone:
         """Return the backbone to build on; a model on features gets what has been through it already."""
         facts = self._features.facts
         if self.plugin.TRAINS_ON == "pixels":
-            loaded: Backbone = plugins.find("backbones", facts["name"]).load(**facts["options"])
-            return loaded
+            return self._loaded(self.model.backbone or Plugin(name=facts["name"], options=facts["options"]))
         sizes = facts["channels"], facts["stride"]
         return Backbone(nn.Identity(), *sizes, tuple(facts["mean"]), tuple(facts["std"]), facts["fingerprint"])
+
+    def _loaded(self, named: Plugin) -> Backbone:
+        load = plugins.find("backbones", named.name).load
+        loaded: Backbone = load(**plugins.accepted(load, named.options))
+        return loaded
 
     def _seen(self, recipes: pd.DataFrame) -> pd.DataFrame:
         return masked(recipes) if self.plugin.VIEW == "masked" else recipes

@@ -25,6 +25,7 @@ class Results:
         self.params = params
         self.facts: dict[Key, dict[str, Any]] = {}  # of the first seed: direction, meaning
         self.observed: dict[Key, list[Observed]] = {}  # by seed
+        self.cost: dict[str, dict[str, int]] = {}  # of the first seed
         self._how = params.stats.model_dump()
         self._rows: dict[Key, dict[str, Any]] = {}
         for model in params.models:
@@ -34,7 +35,9 @@ class Results:
 
     def _read(self, model: str, path: Path) -> None:
         table = store.read_table(path.with_suffix(".parquet"))
-        for part, described in store.read_json(path).items():
+        read = store.read_json(path)
+        self.cost.setdefault(model, read.pop("cost", None) or {})
+        for part, described in read.items():
             for metric, observed in from_table(table[table["part"] == part], described).items():
                 self.observed.setdefault((model, metric, part), []).append(observed)
                 self.facts.setdefault((model, metric, part), described[metric])

@@ -22,12 +22,12 @@ from stages._cell import View
 def main(params: Params, root: Path, model: str, seed: int) -> None:
     """Train one cell: a model on a seed."""
     view, cell = View(params, root, model, seed), f"{model}-{seed}"
-    split = layout.split(root, params, seed)
-    name, digest, source = f"{params.dataset.name}/{seed}", content_hash(split), str(split.relative_to(root))
+    split, name = layout.split(root, params, seed), f"{params.dataset.name}/{seed}"
+    digest, source = content_hash(split), str(split.relative_to(root))
     datasets = [Dataset(f"{name} {part}", digest, source, part) for part in (view.plugin.TRAIN_PART, "val")]
     how, validation = view.training, [*view.in_order(view.part("val"))]
-    wanted = {"model": view.config(), "word": view.model.model_dump(), "split": params.split.model_dump()}
-    wanted["train"] = how.model_dump()
+    wanted = {"model": view.config(), "word": view.model.model_dump(), "train": how.model_dump()}
+    wanted |= {"split": params.split.model_dump()}
     parent, code = lineage.reproduction(root), plugins.code()
     with cell_run(root, cell=f"train@{cell}", parent_key=parent, params=wanted, datasets=datasets) as run:
 
@@ -47,14 +47,13 @@ def main(params: Params, root: Path, model: str, seed: int) -> None:
 
         module = initialised(view.build, seed)
         histories = {phase: taught(phase, part) for phase, part in phases(module)}
-        history = histories.pop("")
         with store.atomic(layout.trained(root, model, seed)) as folder:
             folder.mkdir()
             write_weights(folder / "weights.safetensors", module)
             store.write_json(folder / "config.json", view.config())
-            store.write_json(folder / "history.json", history)
-            store.write_json(folder / "phases.json", histories)
-        run.finish(lineage.cell_fingerprint(layout.trained(root, model, seed)), history)
+            store.write_json(folder / "history.json", histories[""])
+            store.write_json(folder / "phases.json", {phase: rows for phase, rows in histories.items() if phase})
+        run.finish(lineage.cell_fingerprint(layout.trained(root, model, seed)), histories[""])
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ def main(params: Params, root: Path) -> None:
         folder.mkdir()
         for word, model in params.models.items():
             files = plugins.files("models", model.plugin, model.options) + plugins.files("objectives", model.objective)
+            files += plugins.files("backbones", model.backbone.name) if model.backbone else []
             made_of = {"model": model.model_dump(), "code": {file: store.sha256(code / file) for file in files}}
             store.write_json(folder / f"{word}.json", made_of)
 

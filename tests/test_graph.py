@@ -90,7 +90,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def grown(project: Path) -> tuple[Path, str]:
     """Return the project with one more model and another option of ERSM, and what `dvc repro` said."""
     (project / "fieldmark" / "models" / "left_half.py").write_text(LEFT_HALF)
-    worlds.write_params(project, **SMALL | {"models": {"erm": {}, "ersm": {"lam": 0.01}, "left_half": {}}})
+    worlds.write_params(project, **SMALL | {"models": {"erm": {}, "ersm": {"options": {"lam": 0.01}}, "left_half": {}}})
     commit(project)
     return project, run(project, "dvc", "repro")
 
@@ -135,7 +135,7 @@ def test_its_story_can_be_told(project: Path, capsys: pytest.CaptureFixture[str]
 
 def test_an_option_changes_its_models_cells_alone(project: Path) -> None:
     before = (project / "params.yaml").read_text()
-    worlds.write_params(project, **SMALL | {"models": {"erm": {}, "ersm": {"lam": 0.01}}})
+    worlds.write_params(project, **SMALL | {"models": {"erm": {}, "ersm": {"options": {"lam": 0.01}}}})
     found = changed(project)
     (project / "params.yaml").write_text(before)
     assert found == {"train@ersm-0", "report", "register"}

@@ -23,7 +23,8 @@ TEST = {
     "average", "worst_group", "acc_trainprior", "acc_groupmean", "alignment_gap", "bg_gap", "corruption_accuracy",
     "acc_original", "acc_only_fg", "acc_no_fg", "acc_only_bg_box", "acc_only_bg_tiled", "acc_mixed_same",
     "acc_mixed_rand", "acc_mixed_next", "mask_iou_top_area", "token_auc", "energy_pointing", "deletion_own",
-    "deletion_magnitude", "deletion_random",
+    "deletion_magnitude", "deletion_cam", "deletion_random", "deletion_weighted_own", "deletion_weighted_magnitude",
+    "deletion_weighted_cam", "deletion_weighted_random", "mask_area", "active_fraction", "mask_entropy",
 }  # fmt: skip
 VALIDATION = {"average", "worst_group"}
 
@@ -153,7 +154,7 @@ def test_a_model_on_pixels_is_the_same_with_one_loader_or_two(world: Path, tmp_p
     root, cells = worlds.copy(world, tmp_path / "copy"), []
     small = yaml.safe_load(worlds.SMOKE.read_text())["train"]
     for workers in (1, 2):
-        changes = {"train": small | {"epochs": 2, "workers": workers}, "models": {"finetune": {}}}
+        changes = {"train": small | {"epochs": 2, "workers": workers}, "models": worlds.models() | {"finetune": {}}}
         worlds.write_params(root, **changes)
         params = worlds.load(root)
         train.main(params, root, "finetune", 0)
@@ -162,7 +163,7 @@ def test_a_model_on_pixels_is_the_same_with_one_loader_or_two(world: Path, tmp_p
     evaluate.main(params, root, "finetune", 0)
     explain.main(params, root, "finetune", 0)
     told = store.read_json(layout.explained(root, "finetune", 0))["test"]
-    assert set(told) == {name for name in TEST if name.startswith(("mask", "token", "energy", "deletion"))}
+    assert set(told) == {name for name in TEST if name.startswith(("mask", "active", "token", "energy"))}
 
 
 # How they refuse: one sentence, exit code 1, and everything left as it was
@@ -194,7 +195,7 @@ def test_a_correlation_that_cannot_be_reached_is_named(copied: Path) -> None:
 
 
 def test_an_unknown_option_of_a_model_lists_the_right_ones(copied: Path) -> None:
-    worlds.write_params(copied, models={"erm": {}, "ersm": {"lamda": 1}})
+    worlds.write_params(copied, models={"erm": {}, "ersm": {"options": {"lamda": 1}}})
     before = worlds.files(copied / "data")
     said = worlds.refused(worlds.start(copied, "stages.train", "ersm", 0))
     assert "has no option lamda: it takes lam, gam, temperature" in said

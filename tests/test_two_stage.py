@@ -141,6 +141,11 @@ def test_a_crop_of_a_crop_is_a_crop() -> None:
     pd.testing.assert_frame_equal(twice, once)
 
 
+def test_no_rounding_leaves_the_frame() -> None:
+    near = zoomed(recipes(crop_x=0, crop_side=103), np.array([[0.75, 0.5, 0.5]])).iloc[0]
+    assert (near.crop_x, near.crop_side) == (51, 52), "52 + 52 is beyond the 103 there are"
+
+
 def test_what_is_kept_stays_at_its_place_in_the_scene() -> None:
     keep = np.array([[[True, False], [False, True]]])
     near = zoomed(kept(recipes(), keep, "black"), np.array([[0.75, 0.5, 0.5]])).iloc[0]  # the right half, middle rows

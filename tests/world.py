@@ -23,6 +23,12 @@ def write_params(root: Path, **changes: object) -> None:
     (root / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
 
 
+def models() -> dict[str, object]:
+    """Return the words of the small job."""
+    words: dict[str, object] = yaml.safe_load(SMOKE.read_text())["models"]
+    return words
+
+
 def load(root: Path) -> Params:
     return parameters.load(root / "params.yaml")
 

@@ -8,14 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from fieldmark.core import plugins
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.core.words import Count, Model, Options, Section, spelt_out
-
-
-class Plugin(Section):
-    """A plugin by file name, with the options that differ from its defaults."""
-
-    name: str
-    options: Options = {}
+from fieldmark.core.words import Count, Model, Options, Plugin, Section, spelt_out
 
 
 class Split(Section):
@@ -118,7 +111,10 @@ class Params(Section):
         for room, names in {
             "datasets": [self.dataset.name],
             "splits": [self.split.recipe],
-            "backbones": [self.backbone.name],
+            "backbones": [
+                self.backbone.name,
+                *(model.backbone.name for model in self.models.values() if model.backbone),
+            ],
             "models": [model.plugin for model in self.models.values()],
             "objectives": [self.train.objective, *(model.objective for model in self.models.values())],
             "robustness": list(self.evaluate.tests),

@@ -14,6 +14,13 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Plugin(Section):
+    """A plugin by file name, with the options that differ from its defaults."""
+
+    name: str
+    options: Options = {}
+
+
 class Overrides(Section):
     """What one word trains differently."""
 
@@ -33,6 +40,7 @@ class Model(Section):
     train: Overrides = Overrides()
     train_on: Annotated[list[str], Field(min_length=1)] = ["original"]  # variants of the training part
     size: Count | None = None  # px; by default ``size``
+    backbone: Plugin | None = None  # of a model on pixels; by default ``backbone``
 
 
 def spelt_out(values: Any) -> Any:

@@ -112,7 +112,7 @@ class Ifam(nn.Module):
         if self.coupling == "sequential":
             yield "first", self.first
             self.first.requires_grad_(False)
-            yield "second", self
+            yield "", self
         else:
             yield "", self
 

@@ -30,9 +30,10 @@ def zoomed(recipes: pd.DataFrame, boxes_N3: npt.NDArray[np.floating[Any]]) -> pd
     """
     x_N, y_N, side_N = np.asarray(boxes_N3, np.float64).T
     start = {"x": x_N - side_N / 2, "y": y_N - side_N / 2}
-    crop = {f"crop_{axis}": recipes[f"crop_{axis}"] + recipes["crop_side"] * start[axis] for axis in start}
-    near = {name: value.round().astype(np.int64) for name, value in crop.items()}
-    near["crop_side"] = (recipes["crop_side"] * side_N).round().clip(lower=1).astype(np.int64)
+    near = {"crop_side": (recipes["crop_side"] * side_N).round().clip(lower=1).astype(np.int64)}
+    for axis, origin in ((name, recipes[f"crop_{name}"]) for name in start):
+        wanted = (origin + recipes["crop_side"] * start[axis]).round().astype(np.int64)
+        near[f"crop_{axis}"] = wanted.clip(origin, origin + recipes["crop_side"] - near["crop_side"])  # not beyond it
     near |= {
         f"{what}_{axis}": (recipes[f"{what}_{axis}"] - start[axis]) / side_N
         for what in ("fg", "occluder")
