@@ -10,8 +10,9 @@ import pandas as pd
 from fieldmark.core import layout, plugins, store
 from fieldmark.core.params import Params
 from fieldmark.report import page
+from fieldmark.report.about import About, family, supervision
 from fieldmark.report.leaderboard import UNRANKED
-from fieldmark.stats import Interval, Observed, describe, difference, from_table, interval
+from fieldmark.stats import Interval, Observed, describe, difference, from_table, interval, share_of_gap
 from fieldmark.tracking import gate
 
 UNKNOWN = Interval(float("nan"), float("nan"), float("nan"), n=0, seeds=0)
@@ -96,6 +97,24 @@ class Results:
             return interval(self.observed[plus], **self._how)
         return difference(self.observed[plus], self.observed[minus], **self._how)
 
+    def share_of_gap(self, key: Key, low: Key, high: Key) -> Interval:
+        """Return the share of the way from ``low`` to ``high`` that a measure comes, paired."""
+        return share_of_gap(self.observed[key], self.observed[low], self.observed[high], **self._how)
+
+    def gaps(self) -> list[dict[str, Any]]:
+        """Return, as rows, how much of the gap in the worst group between baseline and true mask each model closes."""
+        metric, low, high = "worst_group", self.params.register_.baseline, "oracle_mask"
+        if high not in self.params.models:
+            return []
+        ends = (low, metric, "test"), (high, metric, "test")
+        rows = []
+        for model in self.params.models:
+            found = self.share_of_gap((model, metric, "test"), *ends)._asdict()
+            del found["lost"]
+            facts = {"chance": float("nan"), "higher_is_better": True}
+            rows.append({"model": model, "metric": "gap_closed", "part": "test", **found, **facts})
+        return rows
+
     @cached_property
     def meanings(self) -> dict[str, str]:
         """Return what each metric means."""
@@ -129,6 +148,21 @@ def introduced(params: Params) -> dict[str, str]:
             del special["objective"]
         with_what = f" With {store.canonical(special)}." if special else ""
         told[word] = plugins.sentence("models", model.plugin) + with_what
+    return told
+
+
+def about(params: Params, root: Path, results: Results) -> dict[str, About]:
+    """Return each model's kind, what it was told and what it costs; speeds are those that ``bench.cost`` wrote down."""
+    bench, told = root / "bench" / "cost.json", {}
+    timed = store.read_json(bench)["models"] if bench.exists() else {}
+    for word, model in params.models.items():
+        plugin, objective = plugins.find("models", model.plugin), plugins.find("objectives", model.objective)
+        facts = {"deployable": plugin.DEPLOYABLE, "train_part": plugin.TRAIN_PART}
+        told[word] = About(
+            family(model.plugin, **facts),
+            supervision(objective.SUPERVISION, **facts, train_on=model.train_on),
+            {**timed.get(word, {}), **results.cost[word]},
+        )
     return told
 
 

@@ -7,18 +7,15 @@ from tqdm import tqdm
 from fieldmark.core import command, layout, store
 from fieldmark.core.params import Params
 from fieldmark.report import claims, leaderboard, page, plots
-from stages._gallery import gallery
-from stages._results import Results, cells, introduced, provenance
+from stages._gallery import compared, gallery
+from stages._results import Results, about, cells, introduced, provenance
 
 
 def main(params: Params, root: Path) -> None:
     """Write the leaderboard and the page people read."""
     results, order = Results(params, root), list(params.models)
-    rows = [results.row(key) for key in tqdm(results.observed, desc="intervals", unit="measure")]
-    ledger = [
-        claims.judged(claim, results.difference((*claim.plus, "test"), (*claim.minus, "test") if claim.minus else None))
-        for claim in claims.applicable({(model, metric) for model, metric, part in results.observed if part == "test"})
-    ]
+    rows = [results.row(key) for key in tqdm(results.observed, desc="intervals", unit="measure")] + results.gaps()
+    ledger = claims.ledger(results)
     epochs = [
         {"model": model, "seed": seed, **row}
         for model, seed in cells(params)
@@ -48,6 +45,8 @@ def main(params: Params, root: Path) -> None:
         claims=ledger,
         groups=[row for model in order for row in results.groups(model)],
         gallery=[picture for model in order for picture in gallery(params, root, model, params.seeds[0])],
+        compared=compared(params, root, params.seeds[0]),
+        about=about(params, root, results),
         curves=curves,
         provenance=provenance(params, root),
         gate=results.gate(),
