@@ -1,7 +1,8 @@
 """Patches that carry the evidence (AnchorNet, arXiv 2206.03367): which to take, how to cut them out, what they cover.
 
 A box is ``[first, past]`` along each axis, in pixels (or words): (d, 2), d = 2 for pictures and 1 for text; ``__`` in a
-shape stands for either. A missing box, where fewer than k qualify, is -1 everywhere.
+shape stands for either. A missing box, where fewer than k qualify, is -1 everywhere. The released code measures boxes
+one pixel too narrow; at its limit of 0.3 and its stride of 8 that decides nothing otherwise.
 """
 
 from collections.abc import Sequence

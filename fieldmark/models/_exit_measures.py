@@ -110,10 +110,9 @@ def exits(
 def costs(module: "AnchorExit", shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
     """Return the cost of leaving at each step, in millions of multiply-adds, for pictures of a shape (C, H, W)."""
     patches, device = module.patches, next(module.parameters()).device
-    small, whole = (
-        Batch(torch.zeros(1, *size, device=device)) for size in ((shape[0], patches.side, patches.side), shape)
-    )
-    once = [cost(module.resized.net, small), cost(patches.anchor, whole), cost(patches.net, small)]
+    small = Batch(torch.zeros(1, shape[0], patches.side, patches.side, device=device))
+    whole_1CHW = torch.zeros(1, *shape, device=device)
+    once = [cost(module.resized.net, small), cost(patches.anchor.net, whole_1CHW), cost(patches.net, small)]
     first, propose, patch = (one.macs / 1e6 for one in once)
     return np.array(step_costs(len(module.thresholds) + 1, first, propose, patch))
 

@@ -17,7 +17,7 @@ from fieldmark.core.errors import FieldmarkError
 from fieldmark.layers.early_exit import confidence, leave
 from fieldmark.layers.valid import SkipCrop
 from fieldmark.models._anchor import Alone, AnchorNet, Layers, evidence_net, limits, shown
-from fieldmark.models._exit_measures import HIGHER_IS_BETTER, MEANINGS, measures
+from fieldmark.models._exit_measures import HIGHER_IS_BETTER, MEANINGS, MOST_STEPS, measures
 from fieldmark.models._looks import Looks, Patches, Resized
 
 TRAINS_ON = "pixels"
@@ -65,8 +65,10 @@ def build(
     Raises:
         FieldmarkError: an option has no such value.
     """
-    if not thresholds or not all(0 <= threshold <= 1 for threshold in thresholds):
-        raise FieldmarkError(f"anchor_exit got the thresholds {list(thresholds)}: give one or more in [0, 1].")
+    if not 0 < len(thresholds) < MOST_STEPS or not all(0 <= threshold <= 1 for threshold in thresholds):
+        raise FieldmarkError(
+            f"anchor_exit got the thresholds {list(thresholds)}: give one to {MOST_STEPS - 1}, in [0, 1]."
+        )
     made = partial(evidence_net, num_classes, width=width, se=se, skip_crop=skip_crop)
     net = made(layers, multi_scale=multi_scale)
 
