@@ -35,7 +35,7 @@ def backbone() -> Backbone:
 
 
 def model(seed: int = 0, **options: Any) -> amt.Amt:
-    built = initialised(lambda: amt.build(backbone(), CLASSES, hidden=4, **options), seed)
+    built = initialised(lambda: amt.build(backbone(), CLASSES, **{"hidden": 4, **options}), seed)
     assert isinstance(built, amt.Amt)
     return built
 
@@ -107,6 +107,12 @@ def test_what_is_shown_is_the_predicted_classes_mask_over_channels() -> None:
     predicted_B = output.logits_BK.argmax(1)
     assert len(predicted_B.unique()) > 1
     torch.testing.assert_close(output.mask_Bhw, masks_BKChw[torch.arange(16), predicted_B].mean(1))
+
+
+def test_masks_start_half_open_or_as_closed_as_asked() -> None:
+    for start, expected in ((0.0, 0.5), (-4.0, 0.018)):
+        masks = model(start=start).eval().classes(0 * inputs().x_BCHW).mask_BKChw
+        torch.testing.assert_close(masks, torch.full_like(masks, expected), rtol=0.0, atol=1e-3)
 
 
 def test_groups_that_do_not_divide_are_refused() -> None:

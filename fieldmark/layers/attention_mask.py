@@ -36,18 +36,19 @@ def spread(scores_BCHW: Tensor, kind: Kind) -> Tensor:
 def attention_mask(scores_BCHW: Tensor, kind: Kind) -> Tensor:
     """Return the mask (B, C, H, W) in (0, 1), in single precision whatever the scores are in."""
     mask = torch.sigmoid(spread(scores_BCHW.float(), kind))
+    if mask.shape == scores_BCHW.shape:
+        return mask
     return mask.expand_as(scores_BCHW).contiguous()  # sums of a view could round otherwise than those of a copy
 
 
 def pool_each(x_BCHW: Tensor, weight_BKCHW: Tensor) -> Tensor:
-    """Return for each of K weights the mean (B, K, C) over places of ``weight * x``; no product is kept.
+    """Return for each of K weights the mean (B, K, C) over places of ``weight * x``.
 
     >>> x, weight = torch.tensor([[[[2.0, 4.0]]]]), torch.tensor([[[[[1.0, 0.0]]], [[[0.5, 0.5]]]]])
     >>> pool_each(x, weight).flatten().tolist()
     [1.0, 1.5]
     """
-    places = x_BCHW.shape[2] * x_BCHW.shape[3]
-    return torch.einsum("bkcn,bcn->bkc", weight_BKCHW.flatten(3), x_BCHW.flatten(2)) / places
+    return (weight_BKCHW * x_BCHW[:, None]).mean((3, 4))
 
 
 def each_head(linear: nn.Linear, pooled_BKC: Tensor) -> Tensor:
@@ -64,16 +65,19 @@ def each_head(linear: nn.Linear, pooled_BKC: Tensor) -> Tensor:
 class Scores(nn.Sequential):
     """One sub-network: convolution 3 x 3, batch normalisation, ReLU, convolution 1 x 1 back to all channels."""
 
-    def __init__(self, channels: int, *, hidden: int, groups: int) -> None:
+    def __init__(self, channels: int, *, hidden: int, groups: int, start: float = 0.0) -> None:
         if channels % groups or hidden % groups:
             raise FieldmarkError(
                 f"{groups} groups can't share {channels} channels and {hidden} hidden ones evenly: change groups."
             )
+        last = nn.Conv2d(hidden, channels, 1)
+        assert last.bias is not None  # for the type checker: a convolution has one unless told otherwise
+        nn.init.constant_(last.bias, start)
         super().__init__(
             nn.Conv2d(channels, hidden, 3, padding=1, groups=groups, bias=False),
             nn.BatchNorm2d(hidden),
             nn.ReLU(),
-            nn.Conv2d(hidden, channels, 1),
+            last,
         )
 
 
@@ -90,18 +94,19 @@ class AttentionHeads(nn.Module):
     """K heads, each with a sub-network, a mask and a linear answer; they share nothing but the features."""
 
     def __init__(
-        self, channels: int, heads: int, *, kind: Kind, hidden: int, groups: int, residual: bool,
+        self, channels: int, heads: int, *, kind: Kind, hidden: int, groups: int, residual: bool, start: float = 0.0,
         transform: Transform | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.linear = nn.Linear(channels, heads)
-        self.networks = nn.ModuleList(Scores(channels, hidden=hidden, groups=groups) for _ in range(heads))
+        self.networks = nn.ModuleList(Scores(channels, hidden=hidden, groups=groups, start=start) for _ in range(heads))
         self.kind, self.residual, self.transform = kind, residual, transform
 
     def forward(self, x_BCHW: Tensor, *, transformed: bool = True) -> Seen:
         """Answer; without transformation if so asked."""
-        scores_BKChw = torch.stack([network(x_BCHW) for network in self.networks], 1)
-        mask_BKChw = attention_mask(scores_BKChw.flatten(0, 1), self.kind).view(scores_BKChw.shape)
+        scores_BKhwC = torch.stack([network(x_BCHW).movedim(1, 3) for network in self.networks], 1)
+        scores_BKChw = scores_BKhwC.movedim(4, 2)  # channels last in memory, as features are: no copies
+        mask_BKChw = attention_mask(scores_BKChw.flatten(0, 1), self.kind).unflatten(0, scores_BKChw.shape[:2])
         weight_BKChw = mask_BKChw
         if transformed and self.transform is not None:
             weight_BKChw = self.transform(mask_BKChw)

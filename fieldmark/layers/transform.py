@@ -109,8 +109,8 @@ def top(mask_BKCHW: Tensor, share: float, rest: float = 0.0) -> Tensor:
     """
     values_BKN = mask_BKCHW.flatten(2)
     count = max(1, math.ceil(share * values_BKN.shape[2] - 1e-9))  # 0.1 * 30 is a little more than 3
-    border_BK1 = values_BKN.detach().topk(count, dim=2).values[..., -1:]
-    return torch.where(values_BKN >= border_BK1, values_BKN, rest * values_BKN).view_as(mask_BKCHW)
+    border_BK111 = values_BKN.detach().topk(count, dim=2).values[..., -1, None, None, None]
+    return torch.where(mask_BKCHW >= border_BK111, mask_BKCHW, rest * mask_BKCHW)
 
 
 def emphasise(mask_BKCHW: Tensor, strength: float, importance_KC: Tensor) -> Tensor:

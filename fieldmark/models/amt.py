@@ -32,8 +32,9 @@ def build(
     num_classes: int,
     *,
     mask: Kind = "full",
-    hidden: int = 32,
+    hidden: int = 8,
     groups: int = 1,
+    start: float = 0.0,
     residual: bool = False,
     beta: float = 0.0,
     auxiliary: bool = False,
@@ -53,8 +54,9 @@ def build(
         num_classes: K.
         mask: ``full`` (each channel its own), ``shared`` (one for all channels), ``channel`` (a gate for each channel,
             the same everywhere) or ``lowrank`` (the scores of these two added); all have the same parameters.
-        hidden: channels inside a sub-network.
+        hidden: channels inside a sub-network; on wildstamps 8 do as well on validation as 32, for less.
         groups: of its 3 x 3 convolution.
+        start: first bias of the scores: 0 starts masks half open, -4 nearly closed (at 0.02).
         residual: weight features by 1 + mask, not by the mask.
         beta: price of the classes' mean mask.
         auxiliary: also classify by the mean of each class's scores over places, at the same weight.
@@ -79,8 +81,9 @@ def build(
                 shuffled=importance_shuffled,
             )  # fmt: skip
         return AttentionHeads(
-            backbone.channels, count, kind=mask, hidden=hidden, groups=groups, residual=residual, transform=change
-        )
+            backbone.channels, count, kind=mask, hidden=hidden, groups=groups, start=start, residual=residual,
+            transform=change,
+        )  # fmt: skip
 
     attributes = heads(num_attributes * (1 + twins)) if num_attributes else None
     projection = AttentionProjection(backbone.channels, num_classes) if auxiliary else None
