@@ -165,9 +165,3 @@ def evidence(entry: Mapping[str, Any]) -> str:
     difference = entry["difference"]
     ends = ", ".join(figure(difference[end]) for end in ("low", "high"))
     return f"{entry['compared']}: {figure(difference['mean'])} [{ends}], claimed: {entry['wanted']}"
-
-
-def applicable(measured: Collection[tuple[str, str]]) -> list[Claim]:
-    """Return the plain differences whose (model, metric) pairs were all measured."""
-    known = {(model, metric, "test") for model, metric in measured}
-    return [claim for claim in CLAIMS if not claim.full and all(key in known for key in needed(claim))]
