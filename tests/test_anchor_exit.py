@@ -6,11 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fieldmark.core.contracts import Backbone, Batch
+from fieldmark.core.contracts import Backbone, Batch, Output
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.layers.early_exit import Table, forced, frontier, leave, outcome, step_costs, sweep, tabulate
 from fieldmark.layers.macs import cost
 from fieldmark.models import _anchor_measures, _combiners, _exit_measures, anchor_exit, anchornet
+from fieldmark.models._looks import Patches
 from fieldmark.models.anchor_exit import AnchorExit
 from fieldmark.training.fit import fit, initialised
 from fieldmark.training.phases import phases
@@ -132,6 +133,29 @@ def test_patches_learn_each_alone_while_the_anchor_is_fixed() -> None:
     loss = F.cross_entropy(output.logits_BK, label_B) + output.extras["energy"].mean()
     looks_BkK = module.patches.look(batch.x_BCHW).logits_BkK
     torch.testing.assert_close(loss, F.cross_entropy(looks_BkK.flatten(0, 1), label_B.repeat_interleave(4)))
+
+
+class SaysMore(nn.Module):
+    """A downstream classifier with a second answer and a cost of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = initialised(lambda: nn.Linear(3, 6), 0)
+
+    def forward(self, batch: Batch) -> Output:
+        first_BK, second_BK = self.linear(batch.x_BCHW.mean((2, 3))).chunk(2, 1)
+        return Output(first_BK, batch.x_BCHW[:, 0], {"auxiliary_logits": second_BK, "energy": first_BK.square().sum(1)})
+
+
+def test_all_that_a_downstream_classifier_learns_from_is_learned_from_each_patch() -> None:
+    anchor, label_B, x_BCHW = exit_model(thresholds=[0.5] * 3).patches.anchor, torch.tensor([0, 2]), draw(2, 3, 40, 48)
+    part = Patches(anchor, SaysMore(), 19)
+    output, looks = part(Batch(x_BCHW)), part.look(x_BCHW)
+    answers = output.logits_BK, output.extras["auxiliary_logits"]
+    given = sum(F.cross_entropy(answer_BK, label_B) for answer_BK in answers) + output.extras["energy"].mean()
+    every_B = label_B.repeat_interleave(3)
+    own = F.cross_entropy(looks.logits_BkK.flatten(0, 1), every_B) + looks.extras["energy"].mean()
+    torch.testing.assert_close(given, own + F.cross_entropy(looks.extras["auxiliary_logits"], every_B))
 
 
 def erm(logits_BK: Tensor, labels_B: Tensor, groups_B: Tensor) -> Tensor:

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.layers.evidence import class_evidence
-from fieldmark.layers.patches import chosen, crop, every_box, propose
+from fieldmark.layers.patches import chosen, crop, every_box, propose, resized
 from fieldmark.layers.valid import Row, SkipCrop, ValidTrunk
 
 
@@ -154,29 +153,25 @@ class EvidenceNet(nn.Module):
         A missing patch (index -1) is cut anywhere: leave it out afterwards.
         """
         first_Bkd = chosen(index_Bk, candidates.boxes_Nd2)[..., 0].clamp_min(0)
+        of_scale = [
+            resized(crop(x_BC__, _inside(first_Bkd, x_BC__.shape[2:], field), field), side)
+            for field, _ in self.geometries
+        ]
         scale_Bk = candidates.scale_N[index_Bk.clamp_min(0)]
-        room_d = torch.tensor(x_BC__.shape[2:]).to(first_Bkd)
-        cut_BkC__ = None
-        for number, (field, _) in enumerate(self.geometries):
-            patches = _resized(crop(x_BC__, torch.minimum(first_Bkd, room_d - field), field), side)
-            here = (scale_Bk == number).view(*scale_Bk.shape, *[1] * (patches.dim() - 2))
-            cut_BkC__ = patches if cut_BkC__ is None else torch.where(here, patches, cut_BkC__)
-        assert cut_BkC__ is not None  # there is always a scale
-        return cut_BkC__
+        row_B1 = torch.arange(len(scale_Bk), device=scale_Bk.device)[:, None]
+        return torch.stack(of_scale)[scale_Bk, row_B1, torch.arange(scale_Bk.shape[1], device=scale_Bk.device)]
+
+
+def _inside(first_Bkd: Tensor, sides: Sequence[int], field: int) -> Tensor:
+    """Move patches that would end outside: those of another scale, whose cut is not used."""
+    axes = zip(first_Bkd.unbind(-1), sides, strict=True)
+    return torch.stack([first_Bk.clamp(max=side - field) for first_Bk, side in axes], -1)
 
 
 def _standardised(map_BN: Tensor) -> Tensor:
     deviation_BN = map_BN - map_BN.mean(1, keepdim=True)
     spread_B1 = deviation_BN.square().mean(1, keepdim=True).sqrt()
     return deviation_BN / spread_B1.clamp_min(torch.finfo(map_BN.dtype).tiny)  # a flat map stays 0
-
-
-def _resized(patches_BkC__: Tensor, side: int) -> Tensor:
-    if patches_BkC__.shape[-1] == side:
-        return patches_BkC__
-    mode = "linear" if patches_BkC__.dim() == 4 else "bilinear"
-    resized_NC__ = F.interpolate(patches_BkC__.flatten(0, 1), size=side, mode=mode, align_corners=False)
-    return resized_NC__.view(*patches_BkC__.shape[:2], *resized_NC__.shape[1:])
 
 
 def each_alone(logits_BSK: Tensor, weight_BS: Tensor) -> tuple[Tensor, Tensor]:
@@ -186,10 +181,11 @@ def each_alone(logits_BSK: Tensor, weight_BS: Tensor) -> tuple[Tensor, Tensor]:
     energy gives it back: CE(m, y) = -m_y + logsumexp(m), so CE - logsumexp(m) = mean_s CE(l_s, y). So S classifiers
     train on their own, each as if alone, though a training step sees one set of logits and no label.
 
+    >>> from torch.nn.functional import cross_entropy
     >>> logits, label = torch.tensor([[[1.0, 3.0], [2.0, 0.0]]]), torch.tensor([0])
     >>> mean, energy = each_alone(logits, torch.ones(1, 2))
-    >>> own = (F.cross_entropy(logits[:, 0], label) + F.cross_entropy(logits[:, 1], label)) / 2
-    >>> torch.allclose(F.cross_entropy(mean, label) + energy, own)
+    >>> own = (cross_entropy(logits[:, 0], label) + cross_entropy(logits[:, 1], label)) / 2
+    >>> torch.allclose(cross_entropy(mean, label) + energy, own)
     True
     """
     log_p_BSK = logits_BSK.float().log_softmax(2)

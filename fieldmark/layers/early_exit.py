@@ -47,8 +47,9 @@ def leave(confidence_NS: Tensor, thresholds: Sequence[float]) -> Tensor:
     >>> leave(torch.tensor([[0.9, 0.2], [0.8, 0.9]]), [0.85]).tolist()
     [0, 1]
     """
-    limit_S = confidence_NS.new_tensor([*thresholds, -torch.inf])
-    return (confidence_NS > limit_S).int().argmax(1)  # the first of equal ones
+    limits = (*thresholds, -torch.inf)
+    sure_NS = torch.stack([one_N > limit for one_N, limit in zip(confidence_NS.unbind(1), limits, strict=True)], 1)
+    return sure_NS.int().argmax(1)  # the first of equal ones
 
 
 def step_costs(steps: int, first: float, propose: float, patch: float) -> list[float]:

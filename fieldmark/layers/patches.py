@@ -8,6 +8,7 @@ one pixel too narrow; at its limit of 0.3 and its stride of 8 that decides nothi
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fieldmark.layers.valid import Geometry
@@ -91,6 +92,15 @@ def crop(x_BC__: Tensor, first_Bkd: Tensor, side: int) -> Tensor:
         shape[2 + axis] = side
         places.append((first_Bkd[..., axis, None] + here_s).view(shape))
     return x_BC__[tuple(places)].movedim(-1, 2)
+
+
+def resized(patches_BkC__: Tensor, side: int) -> Tensor:
+    """Return patches (B, k, C, side, ...), interpolated linearly; untouched if that is their side."""
+    if patches_BkC__.shape[-1] == side:
+        return patches_BkC__
+    mode = "linear" if patches_BkC__.dim() == 4 else "bilinear"
+    resized_NC__ = F.interpolate(patches_BkC__.flatten(0, 1), size=side, mode=mode, align_corners=False)
+    return resized_NC__.view(*patches_BkC__.shape[:2], *resized_NC__.shape[1:])
 
 
 def share(box__2: Tensor, side: int, cells: int) -> Tensor:

@@ -25,7 +25,7 @@ class Resized(nn.Module):
         small_BCss = F.interpolate(x_BCHW, size=self.side, mode="bicubic", align_corners=True)  # as released
         output: Output = self.net(Batch(small_BCss))
         mask_Bhw = x_BCHW.new_ones(len(x_BCHW), *grids(x_BCHW, self.token)[1]) if forced_Bhw is None else forced_Bhw
-        return Output(output.logits_BK, mask_Bhw, _energy(output))
+        return Output(output.logits_BK, mask_Bhw, _learned_from(output))
 
 
 class Looks(NamedTuple):
@@ -34,7 +34,7 @@ class Looks(NamedTuple):
     found: Found
     logits_BkK: Tensor
     there_Bk: Tensor  # bool; where no patch was left, what is said of it counts for nothing
-    energy_B: Tensor  # its own, a mean over patches
+    extras: dict[str, Tensor]  # what the classifier learns from beside, B * k in a row
 
 
 class Patches(nn.Module):
@@ -59,9 +59,17 @@ class Patches(nn.Module):
         """Classify by the mean log-probability of the patches; with the energy, the loss is the mean of their own."""
         x_BCHW = shown(batch.x_BCHW, forced_Bhw)
         looks = self.look(x_BCHW)
-        logits_BK, energy_B = each_alone(looks.logits_BkK, looks.there_Bk.float())
+        weight_Bk = looks.there_Bk.float()
+        logits_BK, energy_B = each_alone(looks.logits_BkK, weight_Bk)
+        extras = {}
+        if "auxiliary_logits" in looks.extras:
+            second_BkK = looks.extras["auxiliary_logits"].view(*weight_Bk.shape, -1)
+            extras["auxiliary_logits"], second_B = each_alone(second_BkK, weight_Bk)
+            energy_B = energy_B + second_B
+        if "energy" in looks.extras:
+            energy_B = energy_B + (looks.extras["energy"].view_as(weight_Bk) * weight_Bk).sum(1) / weight_Bk.sum(1)
         mask_Bhw = self.anchor.covered(looks.found, x_BCHW).amax(1) if forced_Bhw is None else forced_Bhw
-        return Output(logits_BK, mask_Bhw, {"energy": energy_B + looks.energy_B})
+        return Output(logits_BK, mask_Bhw, {"energy": energy_B, **extras})
 
     def find(self, x_BCHW: Tensor) -> Found:
         """Return where to look."""
@@ -73,9 +81,7 @@ class Patches(nn.Module):
         found = self.find(x_BCHW)
         there_Bk = found.index_Bk >= 0
         output = self.classify(x_BCHW, found.candidates, found.index_Bk)
-        energy_Bk = output.extras["energy"].view(there_Bk.shape) if "energy" in output.extras else there_Bk * 0.0
-        energy_B = (energy_Bk * there_Bk).sum(1) / there_Bk.sum(1)
-        return Looks(found, output.logits_BK.view(*there_Bk.shape, -1), there_Bk, energy_B)
+        return Looks(found, output.logits_BK.view(*there_Bk.shape, -1), there_Bk, _learned_from(output))
 
     def classify(self, x_BCHW: Tensor, candidates: Candidates, index_Bk: Tensor) -> Output:
         """Return the classifier's output on some candidates, B * k in a row."""
@@ -84,8 +90,9 @@ class Patches(nn.Module):
         return output
 
 
-def _energy(output: Output) -> dict[str, Tensor]:
-    return {name: value for name, value in output.extras.items() if name == "energy"}
+def _learned_from(output: Output) -> dict[str, Tensor]:
+    """Return the extras that training reads."""
+    return {name: value for name, value in output.extras.items() if name in ("energy", "auxiliary_logits")}
 
 
 def _prefixed(net: nn.Module) -> dict[str, float]:
