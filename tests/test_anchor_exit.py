@@ -218,7 +218,6 @@ def colours(count: int) -> Tensor:
 @pytest.fixture(scope="module")
 def trained() -> AnchorExit:
     """Early exit that has learned what is red and what is green."""
-    torch.set_num_threads(1)
     module = initialised(lambda: anchor_exit.build(BACKBONE, 2, layers="tiny", thresholds=[0.9, 0.9], se=False), 0)
     assert isinstance(module, AnchorExit)
     pieces = [(red_or_green(16, seed), colours(16), colours(16)) for seed in range(6)]

@@ -238,7 +238,6 @@ def test_a_flat_map_of_locations_is_a_flat_map_of_tokens() -> None:
 
 def test_the_words_that_decide_are_found_in_text() -> None:
     """Sentences of 30 words out of 40; one of two words at any place is the class."""
-    torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     words_BL, label_B = torch.from_numpy(rng.integers(2, 40, (256, 30))), torch.arange(256) % 2
     place_B = torch.from_numpy(rng.integers(0, 30, 256))
