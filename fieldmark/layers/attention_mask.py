@@ -106,7 +106,7 @@ class AttentionHeads(nn.Module):
         """Answer; without transformation if so asked."""
         scores_BKhwC = torch.stack([network(x_BCHW).movedim(1, 3) for network in self.networks], 1)
         scores_BKChw = scores_BKhwC.movedim(4, 2)  # channels last in memory, as features are: no copies
-        mask_BKChw = attention_mask(scores_BKChw.flatten(0, 1), self.kind).unflatten(0, scores_BKChw.shape[:2])
+        mask_BKChw = attention_mask(scores_BKChw.flatten(0, 1), self.kind).view(scores_BKChw.shape)
         weight_BKChw = mask_BKChw
         if transformed and self.transform is not None:
             weight_BKChw = self.transform(mask_BKChw)
