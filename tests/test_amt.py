@@ -317,6 +317,27 @@ def test_training_attribute_heads_without_their_attributes_is_refused() -> None:
     assert module.eval()(inputs()).logits_BK.shape == (5, CLASSES), "asked, it needs none"
 
 
+MIXED: list[dict[str, Any]] = [
+    {"beta": 0.1, "auxiliary": True, "num_attributes": 2, "twins": True},
+    *({"transform": f"{family}:{strength}", "rescale": True} for family, strength in STRONG.items()),
+]
+
+
+@pytest.mark.parametrize("options", MIXED, ids=str)
+def test_masks_stay_in_single_precision_where_the_rest_is_in_half(options: dict[str, Any]) -> None:
+    module = model(transform_when="always", **options).train()
+    batch = inputs(attributes_BA=torch.ones(5, 2))
+    with torch.autocast("cpu", torch.bfloat16):
+        output, seen = module(batch), module.classes(batch.x_BCHW)
+    assert seen.mask_BKChw.dtype == seen.weight_BKChw.dtype == output.mask_Bhw.dtype == torch.float32
+    (output.logits_BK.float().square().sum() + sum(value.float().sum() for value in output.extras.values())).backward()  # type: ignore[no-untyped-call]
+    assert all(p.grad is None or p.grad.isfinite().all() for p in module.parameters())
+    masks = module.eval().classes(batch.x_BCHW).mask_BKChw
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = module.classes(batch.x_BCHW).mask_BKChw
+    torch.testing.assert_close(rounded, masks, rtol=0.0, atol=0.01)
+
+
 # ABN.
 
 

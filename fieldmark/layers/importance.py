@@ -33,7 +33,7 @@ class Importance(nn.Module):
         present_2BK = torch.stack([presence_BK, 1 - presence_BK]).float().nan_to_num(0.0)
         opened_BKC = mask_BKCHW.mean((3, 4))
         self.mass_2K.lerp_(present_2BK.sum(1), 1 - DECAY)
-        self.total_2KC.lerp_(torch.einsum("sbk,bkc->skc", present_2BK, opened_BKC), 1 - DECAY)
+        self.total_2KC.lerp_((present_2BK[..., None] * opened_BKC).sum(1), 1 - DECAY)
 
     def forward(self) -> Tensor:
         """Return the importances (K, C); 0 for a head of which nothing, or one side only, was seen."""
