@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fieldmark.core import plugins
 from fieldmark.core.params import Params, load
+from fieldmark.core.words import Model
 from fieldmark.training.fit import fit, initialised
 from fieldmark.training.predict import measures, predict
 from stages._cell import View
@@ -38,11 +38,11 @@ SETTINGS: dict[str, tuple[str, dict[str, object], float]] = {
 
 def validated(params: Params, model: str, options: dict[str, object], lr: float, seed: int) -> list[float]:
     """Train one setting on one seed; return average and worst-group accuracy on validation."""
-    view = View(params.model_copy(update={"models": {model: options}}), ROOT, model, seed)
+    word = Model(plugin=model, options=options, objective=params.train.objective)
+    view = View(params.model_copy(update={"models": {model: word}}), ROOT, model, seed)
     module = initialised(view.build, seed)
-    loss = plugins.find("objectives", params.train.objective).loss
-    wanted = {"epochs": params.train.epochs, "weight_decay": params.train.weight_decay}
-    fit(module, view.shuffled(view.part("train")), loss=loss, lr=lr, seed=seed, **wanted)
+    epochs, decay = params.train.epochs, params.train.weight_decay
+    fit(module, view.lessons(), objective=view.objective(), epochs=epochs, lr=lr, weight_decay=decay, seed=seed)
     found = measures(predict(module, view.in_order(view.part("val"))))
     return [found["val_accuracy"], found["val_worst_group"]]
 

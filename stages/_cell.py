@@ -16,6 +16,7 @@ from fieldmark.core.contracts import Backbone, Batch
 from fieldmark.core.params import Params
 from fieldmark.core.words import Plugin
 from fieldmark.layers.pixels import normalise
+from fieldmark.loading import attributes
 from fieldmark.loading.batches import PixelBatches, tokens
 from fieldmark.loading.cache import Renders, rendered
 from fieldmark.loading.keys import keys, render_keys
@@ -167,7 +168,7 @@ class View:
         labels, groups = self._labels(recipes), self._group_numbers(recipes)
         return heads.examples(
             maps_NhwC, np.arange(len(recipes)), labels=labels, groups=groups, objects_Nhw=objects,
-            keys=keys(recipes["example_id"]),
+            keys=keys(recipes["example_id"]), attributes_NA=attributes.table(recipes, self._index)[1],
         )  # fmt: skip
 
     def _rendered(self, recipes: pd.DataFrame) -> Renders:

@@ -38,7 +38,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in MODELS] + [
     ("finetune", {"head": "ersm", "head_options": {"gate": "ste", "bias_init": 0.0}}),
     ("token_norm", {"renormalise": True}),
     ("cam", {"centred": True}),
-    ("two_stage", {"first": "token_norm", "sides": (0.5, 1.0)}),
+    ("two_stage", {"first": "ersm", "sides": (0.5, 1.0)}),
     ("two_stage", {"second": "ersm", "sharpness": 2.0}),
     ("ifam", {"soft": True}),
     ("ifam", {"coupling": "detached"}),

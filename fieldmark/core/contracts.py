@@ -49,7 +49,7 @@ class Batch(NamedTuple):
     object_Bhw: Tensor | None = None  # share of each token that is object, in [0, 1]
     key_B: Tensor | None = None  # int64, one per example: the only source of per-example randomness
     look: Look | None = None
-    attributes_BA: Tensor | None = None  # float32, 1 = has the attribute, 0 = has not, NaN = unknown; while training
+    attributes_BA: Tensor | None = None  # float32: 1 has it, 0 has not, NaN unknown; None in service
 
 
 class Output(NamedTuple):

@@ -25,7 +25,7 @@ def build(
     backbone: Backbone,
     num_classes: int,
     *,
-    first: str = "ersm",
+    first: str = "token_norm",
     first_options: dict[str, Any] | None = None,
     second: str = "erm",
     second_options: dict[str, Any] | None = None,

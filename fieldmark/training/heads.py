@@ -20,6 +20,7 @@ class Examples(NamedTuple):
     groups_N: Tensor  # int64
     objects_Nhw: Tensor  # float32, share of each token that is object
     keys_N: Tensor  # int64
+    attributes_NA: Tensor  # float32: 1 has it, 0 has not, NaN unknown; A may be 0
 
 
 def examples(
@@ -30,12 +31,15 @@ def examples(
     groups: Sequence[int] | npt.NDArray[np.int64],
     objects_Nhw: npt.NDArray[np.float32],
     keys: npt.NDArray[np.int64],
+    attributes_NA: npt.NDArray[np.float32] | None = None,
 ) -> Examples:
     """Take ``rows`` of a store of features into memory, in single precision; all else is in the order of ``rows``."""
     x_NhwC = torch.from_numpy(features_NhwC[rows].astype(np.float32))
     labels_N, groups_N = (torch.from_numpy(np.asarray(value, dtype=np.int64)) for value in (labels, groups))
     objects = torch.from_numpy(np.ascontiguousarray(objects_Nhw, dtype=np.float32))
-    return Examples(x_NhwC.permute(0, 3, 1, 2), labels_N, groups_N, objects, torch.from_numpy(np.array(keys, np.int64)))
+    known = np.empty((len(rows), 0), np.float32) if attributes_NA is None else attributes_NA
+    keys_N, attributes = torch.from_numpy(np.array(keys, np.int64)), torch.from_numpy(known)
+    return Examples(x_NhwC.permute(0, 3, 1, 2), labels_N, groups_N, objects, keys_N, attributes)
 
 
 def shuffled(examples: Examples, *, batch: int, seed: int, rows: Rows | None = None) -> Batches:
@@ -54,8 +58,7 @@ def shuffled(examples: Examples, *, batch: int, seed: int, rows: Rows | None = N
         order = rows(draw) if rows else draw.permutation(len(examples.labels_N))
         for taken in torch.split(torch.from_numpy(order), batch):
             x_BCHW = x_NhwC.index_select(0, taken).permute(0, 3, 1, 2)
-            labels_B, groups_B, objects_Bhw, keys_B = (value[taken] for value in examples[1:])
-            yield Batch(x_BCHW, objects_Bhw, keys_B), labels_B, groups_B
+            yield _batch(Examples(x_BCHW, *(value[taken] for value in examples[1:])))
 
     return batches
 
@@ -63,5 +66,9 @@ def shuffled(examples: Examples, *, batch: int, seed: int, rows: Rows | None = N
 def in_order(examples: Examples, *, batch: int) -> Iterator[tuple[Batch, Tensor, Tensor]]:
     """Give the examples as they stand, as views."""
     for start in range(0, len(examples.labels_N), batch):
-        x_BCHW, labels_B, groups_B, objects_Bhw, keys_B = (value[start : start + batch] for value in examples)
-        yield Batch(x_BCHW, objects_Bhw, keys_B), labels_B, groups_B
+        yield _batch(Examples(*(value[start : start + batch] for value in examples)))
+
+
+def _batch(some: Examples) -> tuple[Batch, Tensor, Tensor]:
+    attributes_BA = some.attributes_NA if some.attributes_NA.shape[1] else None
+    return Batch(some.x_NCHW, some.objects_Nhw, some.keys_N, None, attributes_BA), some.labels_N, some.groups_N
