@@ -104,7 +104,7 @@ def sheet(path: Path, pictures: Sequence[Picture], columns: int = 4) -> Path:
     return path
 
 
-def _uri(image_HW3: npt.NDArray[np.uint8], side: int = 160) -> str:
+def _uri(image_HW3: npt.NDArray[np.uint8], side: int = 128) -> str:
     from PIL import Image
 
     picture = Image.fromarray(image_HW3)
