@@ -6,7 +6,7 @@ PYTHON ?= python3
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint test test-browser repro flow serve ui bench lock clean
+.PHONY: help setup lint test test-browser repro claims flow serve ui bench lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -23,6 +23,9 @@ $(READY): requirements.lock pyproject.toml
 repro: setup  ## run the main job: from pull to champion and report
 	@python -m pipelines.mend
 	@dvc repro && fieldmark show
+
+claims: setup  ## put the papers' claims to the test, five seeds each (hours); verdicts go to data/claims/
+	@python -m pipelines.claims
 
 flow: setup  ## run the same graph as a Prefect flow, on a local server and worker
 	@python -m pipelines.flow

@@ -86,13 +86,9 @@ class Again:
             near = zoomed(shown, np.array([wanted[place][1:4] for place in new]))
             for place, seen in zip(new, self._embedded(near), strict=True):
                 self._seen[wanted[place]] = seen
-        x_nBhwC = np.stack([self._seen[name] for name in wanted]).reshape(boxes.shape[1], len(rows), *self._shape)
-        x = torch.from_numpy(x_nBhwC.astype(np.float32)).permute(1, 4, 2, 0, 3)  # B, C, h, n, w
-        return x.flatten(3).to(boxes_Bn3.device)
-
-    @property
-    def _shape(self) -> tuple[int, ...]:
-        return next(iter(self._seen.values())).shape
+        x_NhwC = torch.from_numpy(np.stack([self._seen[name] for name in wanted])).to(boxes_Bn3.device).float()
+        x_BhnwC = x_NhwC.view(boxes.shape[1], len(rows), *x_NhwC.shape[1:]).permute(1, 2, 0, 3, 4)
+        return x_BhnwC.flatten(2, 3).permute(0, 3, 1, 2)  # channels stay last in memory: no copy where n is 1
 
     def _embedded(self, near: pd.DataFrame) -> Halves:
         rows = list(near.itertuples(index=False))

@@ -166,6 +166,11 @@ def about(params: Params, root: Path, results: Results) -> dict[str, About]:
     return told
 
 
+def tested(root: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return the ledgers that ``make claims`` brought home, by preset."""
+    return {path.parent.name: store.read_json(path) for path in sorted(root.glob("data/claims/*/claims.json"))}
+
+
 def cells(params: Params) -> list[tuple[str, int]]:
     """Return model and seed of every cell."""
     return [(model, seed) for model in params.models for seed in params.seeds]

@@ -7,13 +7,15 @@ from tqdm import tqdm
 from fieldmark.core import command, layout, store
 from fieldmark.core.params import Params
 from fieldmark.report import claims, leaderboard, page, plots
+from fieldmark.report.elsewhere import joined
 from stages._gallery import compared, gallery
-from stages._results import Results, about, cells, introduced, provenance
+from stages._results import Results, about, cells, introduced, provenance, tested
 
 
 def main(params: Params, root: Path) -> None:
     """Write the leaderboard and the page people read."""
     results, order = Results(params, root), list(params.models)
+    known = about(params, root, results)
     rows = [results.row(key) for key in tqdm(results.observed, desc="intervals", unit="measure")] + results.gaps()
     ledger = claims.ledger(results)
     epochs = [
@@ -27,14 +29,13 @@ def main(params: Params, root: Path) -> None:
         for told in [[row for row in epochs if (row["model"], row["seed"]) == (model, seed)]]
         for measure in ("loss", "val_accuracy", "val_worst_group")
     ]
-    folder = layout.report(root)
-    store.write_json(folder / "leaderboard.json", rows)
-    store.write_json(folder / "claims.json", ledger)
-    store.write_json(folder / "models.json", [results.means(model) for model in order])
-    store.write_json(folder / "curves.json", epochs)
+    folder, means = layout.report(root), [results.means(model) for model in order]
+    tables = {"leaderboard": rows, "claims": ledger, "models": means, "curves": epochs}
+    for name, table in tables.items():
+        store.write_json(folder / f"{name}.json", table)
     with store.atomic(folder / "plots") as temporary:
         temporary.mkdir()
-        for drawing in plots.drawings(rows, order, curves):
+        for drawing in plots.drawings(rows, order, curves, known):
             (temporary / f"{drawing.name}.svg").write_text(drawing.svg)
     page.write(
         folder / "report.html",
@@ -42,11 +43,11 @@ def main(params: Params, root: Path) -> None:
         rows=rows,
         models=introduced(params),
         level=params.stats.level,
-        claims=ledger,
+        claims=joined(ledger, tested(root)),
         groups=[row for model in order for row in results.groups(model)],
         gallery=[picture for model in order for picture in gallery(params, root, model, params.seeds[0])],
         compared=compared(params, root, params.seeds[0]),
-        about=about(params, root, results),
+        about=known,
         curves=curves,
         provenance=provenance(params, root),
         gate=results.gate(),

@@ -62,11 +62,9 @@ def cell(params: Params, root: Path, model: str, seed: int) -> None:
 
 def clone(into: Path) -> Path:
     """Return a copy of this repository's working tree, results aside."""
-    listed = git(
-        ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard", ":(exclude)data", ":(exclude)dvc.lock"
-    )
+    listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard", ":(exclude)dvc.lock")
     for name in filter(None, listed.split("\0")):
-        if (ROOT / name).exists():
+        if (ROOT / name).exists() and (not name.startswith("data/") or name.startswith("data/claims/")):
             (into / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, into / name)
     return into

@@ -88,7 +88,7 @@ def share_of_gap(
     cluster: Sequence[str],
     seed: int = 0,
 ) -> Interval:
-    """Return which share of the way from ``low`` to ``high`` a measure comes: 0 is ``low``, 1 is ``high``; with interval.
+    """Return which share of the way from ``low`` to ``high`` a measure comes, 0 being ``low`` and 1 ``high``.
 
     Args are those of ``interval``; all three sides are redrawn together. The estimate is a ratio of means over seeds,
     not a mean of ratios. A draw without a gap has no share and is lost. Where more draws are lost than an interval
