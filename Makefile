@@ -50,7 +50,7 @@ bench: setup  ## measure each claim about speed
 
 lock:  ## resolve pyproject.toml in a clean environment and write requirements.lock
 	@rm -rf .cache/lock && $(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet --upgrade "pip>=25.1"
-	@.cache/lock/bin/pip install --quiet "torch==2.13.0" . --group dev
+	@.cache/lock/bin/pip install --quiet "torch==2.13.0" ".[vit]" --group dev
 	@{ echo "# Resolved and run together on Python 3.11 (make lock). On a machine with a GPU the same torch pin gives the CUDA build."; \
 	   .cache/lock/bin/pip freeze | grep -v ^fieldmark | sed 's/^torch==.*/torch==2.13.0/'; } > requirements.lock
 

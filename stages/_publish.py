@@ -17,10 +17,9 @@ from fieldmark.tracking.publish import CARD, publish_cell
 from fieldmark.tracking.record import Dataset, Run
 from fieldmark.tracking.store import Store
 from stages._gallery import gallery
-from stages._results import Results, introduced
+from stages._results import GATED, Results, introduced
 
 VALIDATION = "validation.json"  # of a registered cell's run: what a later challenger is compared with
-GATED = "worst_group"
 
 
 class Publisher:

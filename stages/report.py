@@ -15,8 +15,8 @@ from stages._results import Results, about, cells, introduced, provenance, teste
 def main(params: Params, root: Path) -> None:
     """Write the leaderboard and the page people read."""
     results, order = Results(params, root), list(params.models)
-    known = about(params, root, results)
-    rows = [results.row(key) for key in tqdm(results.observed, desc="intervals", unit="measure")] + results.gaps()
+    keys = [*results.observed, *((model, "gap_closed", "test") for model in order)]
+    rows = [results.row(key) for key in tqdm(keys, desc="intervals", unit="measure")]
     ledger = claims.ledger(results)
     epochs = [
         {"model": model, "seed": seed, **row}
@@ -29,7 +29,7 @@ def main(params: Params, root: Path) -> None:
         for told in [[row for row in epochs if (row["model"], row["seed"]) == (model, seed)]]
         for measure in ("loss", "val_accuracy", "val_worst_group")
     ]
-    folder, means = layout.report(root), [results.means(model) for model in order]
+    folder, known, means = layout.report(root), about(params, root, results), [results.means(model) for model in order]
     tables = {"leaderboard": rows, "claims": ledger, "models": means, "curves": epochs}
     for name, table in tables.items():
         store.write_json(folder / f"{name}.json", table)
