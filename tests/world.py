@@ -38,8 +38,10 @@ def make(root: Path, **changes: object) -> Path:
     root.mkdir(parents=True)
     write_params(root, **changes)
     params = load(root)
-    for name in (".gitignore", "requirements.lock"):
-        shutil.copy(ROOT / name, root)
+    for name in (".gitignore", "requirements.lock", "bench/cost.json"):
+        (root / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, root / name)
+    shutil.copytree(ROOT / "data" / "claims", root / "data" / "claims")
     git(root, "init", "-q")
     git(root, "add", ".")
     git(root, "commit", "-qm", "all")
