@@ -46,7 +46,7 @@ test-browser: setup  ## the tests that open pages in Chromium
 	@python -m pytest -m browser
 
 bench: setup  ## measure each claim about speed
-	@for script in bench/*.py; do echo "== $$script"; python $$script || exit 1; done
+	@for script in bench/*.py; do echo "== $$script"; python -m $$(echo $${script%.py} | tr / .) || exit 1; done
 
 lock:  ## resolve pyproject.toml in a clean environment and write requirements.lock
 	@rm -rf .cache/lock && $(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet --upgrade "pip>=25.1"

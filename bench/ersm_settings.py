@@ -12,6 +12,7 @@ import numpy as np
 from fieldmark.core.params import Params, load
 from fieldmark.core.words import Model
 from fieldmark.training.fit import fit, initialised
+from fieldmark.training.phases import phases
 from fieldmark.training.predict import measures, predict
 from stages._cell import View
 
@@ -42,19 +43,20 @@ def validated(params: Params, model: str, options: dict[str, object], lr: float,
     view = View(params.model_copy(update={"models": {model: word}}), ROOT, model, seed)
     module = initialised(view.build, seed)
     epochs, decay = params.train.epochs, params.train.weight_decay
-    fit(module, view.lessons(), objective=view.objective(), epochs=epochs, lr=lr, weight_decay=decay, seed=seed)
+    for _, part in phases(module):
+        fit(part, view.lessons(), objective=view.objective(), epochs=epochs, lr=lr, weight_decay=decay, seed=seed)
     found = measures(predict(module, view.in_order(view.part("val"))))
     return [found["val_accuracy"], found["val_worst_group"]]
 
 
-def main() -> None:
+def compare(settings: dict[str, tuple[str, dict[str, object], float]]) -> None:
     """Print one line per setting."""
     params = load(ROOT / "params.yaml")
     print(f"{'setting':26} average  worst group  (validation, mean of {len(params.seeds)} seeds)")
-    for name, (model, options, lr) in SETTINGS.items():
+    for name, (model, options, lr) in settings.items():
         average, worst = np.mean([validated(params, model, options, lr, seed) for seed in params.seeds], axis=0)
         print(f"{name:26} {average:7.3f}  {worst:11.3f}", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    compare(SETTINGS)
