@@ -27,7 +27,6 @@ class Results:
         self.params = params
         self.facts: dict[Key, dict[str, Any]] = {}  # of the first seed: direction, meaning
         self.observed: dict[Key, list[Observed]] = {}  # by seed
-        self.cost: dict[str, dict[str, int]] = {}  # of the first seed
         self._how = params.stats.model_dump()
         self._rows: dict[Key, dict[str, Any]] = {}
         for model in params.models:
@@ -37,9 +36,7 @@ class Results:
 
     def _read(self, model: str, path: Path) -> None:
         table = store.read_table(path.with_suffix(".parquet"))
-        read = store.read_json(path)
-        self.cost.setdefault(model, read.pop("cost", None) or {})
-        for part, described in read.items():
+        for part, described in store.read_json(path).items():
             for metric, observed in from_table(table[table["part"] == part], described).items():
                 self.observed.setdefault((model, metric, part), []).append(observed)
                 self.facts.setdefault((model, metric, part), described[metric])
@@ -147,7 +144,7 @@ def introduced(params: Params) -> dict[str, str]:
     return told
 
 
-def about(params: Params, root: Path, results: Results) -> dict[str, About]:
+def about(params: Params, root: Path) -> dict[str, About]:
     """Return each model's kind, what it was told and what it costs; speeds are those that ``bench.cost`` wrote down."""
     bench, told = root / "bench" / "cost.json", {}
     timed = store.read_json(bench)["models"] if bench.exists() else {}
@@ -157,7 +154,7 @@ def about(params: Params, root: Path, results: Results) -> dict[str, About]:
         told[word] = About(
             family(model.plugin, **facts),
             supervision(objective.SUPERVISION, **facts, train_on=model.train_on),
-            {**timed.get(word, {}), **results.cost[word]},
+            {**timed.get(word, {}), **store.read_json(layout.trained(root, word, params.seeds[0]) / "cost.json")},
         )
     return told
 

@@ -44,7 +44,7 @@ def main(params: Params, root: Path, model: str, seed: int) -> None:
     store.write_table(path.with_suffix(".parquet"), pd.concat(tables, ignore_index=True))
     said = [answers(name, vary(name, view.part("test")), answer, view.classes) for name in params.evaluate.variants]
     store.write_table(path.with_suffix(".predictions.parquet"), pd.concat(said, ignore_index=True))
-    store.write_json(path, {**scores, "cost": view.cost(module)})
+    store.write_json(path, scores)
 
 
 def answers(variant: str, recipes: pd.DataFrame, answer: Any, classes: list[str]) -> pd.DataFrame:

@@ -29,7 +29,7 @@ def main(params: Params, root: Path) -> None:
         for told in [[row for row in epochs if (row["model"], row["seed"]) == (model, seed)]]
         for measure in ("loss", "val_accuracy", "val_worst_group")
     ]
-    folder, known, means = layout.report(root), about(params, root, results), [results.means(model) for model in order]
+    folder, known, means = layout.report(root), about(params, root), [results.means(model) for model in order]
     tables = {"leaderboard": rows, "claims": ledger, "models": means, "curves": epochs}
     for name, table in tables.items():
         store.write_json(folder / f"{name}.json", table)

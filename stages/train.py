@@ -26,9 +26,8 @@ def main(params: Params, root: Path, model: str, seed: int) -> None:
     digest, source = content_hash(split), str(split.relative_to(root))
     datasets = [Dataset(f"{name} {part}", digest, source, part) for part in (view.plugin.TRAIN_PART, "val")]
     how, validation = view.training, [*view.in_order(view.part("val"))]
-    wanted = {"model": view.config(), "word": view.model.model_dump(), "train": how.model_dump()}
-    wanted |= {"split": params.split.model_dump()}
-    parent, code = lineage.reproduction(root), plugins.code()
+    code, wanted = plugins.code(), {"model": view.config(), "word": view.model.model_dump(), "train": how.model_dump()}
+    wanted["split"], parent = params.split.model_dump(), lineage.reproduction(root)
     with cell_run(root, cell=f"train@{cell}", parent_key=parent, params=wanted, datasets=datasets) as run:
 
         def taught(phase: str, part: nn.Module) -> History:
@@ -50,9 +49,10 @@ def main(params: Params, root: Path, model: str, seed: int) -> None:
         with store.atomic(layout.trained(root, model, seed)) as folder:
             folder.mkdir()
             write_weights(folder / "weights.safetensors", module)
-            store.write_json(folder / "config.json", view.config())
-            store.write_json(folder / "history.json", histories[""])
-            store.write_json(folder / "phases.json", {phase: rows for phase, rows in histories.items() if phase})
+            earlier = {phase: rows for phase, rows in histories.items() if phase}
+            told = {"config": view.config(), "history": histories[""], "phases": earlier, "cost": view.cost(module)}
+            for file, value in told.items():
+                store.write_json(folder / f"{file}.json", value)
         run.finish(lineage.cell_fingerprint(layout.trained(root, model, seed)), histories[""])
 
 
