@@ -101,7 +101,8 @@ CLAIMS = (
     ),
     Claim(
         "E6 coupled",
-        "A price on unequal neighbours makes masks coherent: without it neighbours differ by at least a hundredth more.",
+        "A price on unequal neighbours makes masks coherent: without it neighbours differ by at least a hundredth"
+        " more.",
         "ours",
         plus=("ersm_no_pair", "neighbour_difference_relative"),
         minus=("ersm_mask_tv", "neighbour_difference_relative"),
