@@ -29,14 +29,16 @@ def main(params: Params, root: Path, model: str, seed: int) -> None:
             answered[asked] = predict(module, view.in_order(recipes), device=view.device).probabilities_NK
         return answered[asked]
 
-    known = {"vary": vary, "classes": view.classes, "pairs": params.split.pairs, "train_groups": shares}
+    known = {"predict": answer, "vary": vary, "classes": view.classes}
+    known |= {"pairs": params.split.pairs, "train_groups": shares}
     scores: dict[str, dict[str, Any]] = {}
     tables = []
     for part, tests in {"test": [*params.evaluate.tests], "val": params.evaluate.validation}.items():
         recipes, scores[part] = view.part(part), {}
         for name in tests:
             test, options = plugins.find("robustness", name), params.evaluate.tests[name]
-            found = test.score(answer, recipes, **known, **plugins.accepted(test.score, options))
+            told = plugins.asked(test.score, {**known, "recipes": recipes})
+            found = test.score(**told, **plugins.accepted(test.score, options))
             tables.append(to_table(found, recipes).assign(part=part))
             facts = {"higher_is_better": test.HIGHER_IS_BETTER, "meaning": test.MEANING}
             scores[part] |= {metric: {**describe(score), **facts} for metric, score in found.items()}

@@ -20,12 +20,12 @@ def main(params: Params, root: Path, model: str, seed: int) -> None:
     batches = [*view.in_order(recipes)]
     said = predict(module, batches, device=view.device)
     seen = shown(view, module, batches, said, recipes["example_id"])
-    maps_Nhw, objects_NHW = said.masks_Nhw.astype(np.float64), view.object_masks(recipes)
+    known = {"map_Bhw": said.masks_Nhw.astype(np.float64), "object_BHW": view.object_masks(recipes), **seen}
     scores: dict[str, Any] = {}
     described: dict[str, Any] = {}
     for name, options in params.explain.measures.items():
         measure = plugins.find("explain", name)
-        found = measure.score(maps_Nhw, objects_NHW, **seen, **plugins.accepted(measure.score, options))
+        found = measure.score(**plugins.asked(measure.score, known), **plugins.accepted(measure.score, options))
         facts = {"higher_is_better": measure.HIGHER_IS_BETTER, "meaning": measure.MEANING}
         scores |= found
         described |= {metric: {**describe(score), **facts} for metric, score in found.items()}

@@ -47,15 +47,15 @@ def share_kept(keep_Bhw: np.ndarray) -> np.ndarray:
 def scores(name: str, map_Bhw: np.ndarray, **options):
     magnitude_Bhw, evidence_Bhw = np.random.default_rng(1).random((2, B, h, w))
     measure = plugins.find("explain", name)
-    return measure.score(
-        map_Bhw,
-        pixels(truth()),
-        magnitude_Bhw=magnitude_Bhw,
-        key_B=np.arange(B) - 2,  # keys are hashes: negative ones occur
-        probability=share_kept,
-        evidence_Bhw=evidence_Bhw - 0.5,  # it may speak against
-        **options,
-    )
+    known = {
+        "map_Bhw": map_Bhw,
+        "object_BHW": pixels(truth()),
+        "magnitude_Bhw": magnitude_Bhw,
+        "key_B": np.arange(B) - 2,  # keys are hashes: negative ones occur
+        "probability": share_kept,
+        "evidence_Bhw": evidence_Bhw - 0.5,  # it may speak against
+    }
+    return measure.score(**plugins.asked(measure.score, known), **options)
 
 
 def own(name: str, map_Bhw: np.ndarray):
@@ -131,15 +131,14 @@ def test_known_extremes():
 
 
 def test_unknown_without_an_object():
-    nothing = {"magnitude_Bhw": np.ones((2, 2, 2)), "key_B": np.arange(2), "probability": lambda keep: keep[:, 0, 0]}
     object_BHW = np.zeros((2, 4, 4), np.uint8)
     object_BHW[0, :2] = 255
     for measure in (mask_iou, token_auc, energy_pointing):
-        (score,) = measure.score(np.array([[[1.0, 1], [0, 0]]] * 2), object_BHW, **nothing).values()
+        (score,) = measure.score(np.array([[[1.0, 1], [0, 0]]] * 2), object_BHW).values()
         assert score.values[0] == 1
         assert np.isnan(score.values[1])
         assert score.counts() == {"all": 1}
-        (score,) = measure.score(np.ones((2, 2, 2)), np.zeros((2, 4, 4)), **nothing).values()
+        (score,) = measure.score(np.ones((2, 2, 2)), np.zeros((2, 4, 4))).values()
         assert np.isnan(score.value)
 
 
@@ -179,7 +178,6 @@ def test_deletion_of_a_linear_model_is_exact():
 
     found = deletion.score(
         np.array([[[1.0, 2], [3, 4]]]),
-        np.ones((1, 2, 2)),
         magnitude_Bhw=np.array([[[4.0, 3], [2, 1]]]),
         key_B=np.array([7]),
         probability=linear,
@@ -195,7 +193,6 @@ def test_deletion_of_a_linear_model_is_exact():
 def test_weighted_deletion_starts_from_the_model_as_it_runs_and_cam_ranks_by_evidence():
     found = deletion.score(
         np.array([[[0.5, 0.25], [1.0, 0.0]]]),
-        np.ones((1, 2, 2)),
         magnitude_Bhw=np.array([[[1.0, 2], [3, 4]]]),
         key_B=np.array([7]),
         probability=lambda keep_Bhw: (keep_Bhw.reshape(1, 4) * [0.1, 0.2, 0.3, 0.4]).sum(1),
@@ -217,9 +214,9 @@ def test_a_mask_of_ones_weighs_nothing():
 
 def test_deletion_tells_what_it_is_given_the_means_for():
     seen = {"magnitude_Bhw": np.ones((1, 2, 2)), "key_B": np.array([7])}
-    arguments = np.ones((1, 2, 2)), np.ones((1, 2, 2))
-    assert deletion.score(*arguments, **seen, probability=None) == {}
-    without = deletion.score(*arguments, **seen, probability=lambda keep_Bhw: keep_Bhw[:, 0, 0])
+    map_Bhw = np.ones((1, 2, 2))
+    assert deletion.score(map_Bhw, **seen, probability=None) == {}
+    without = deletion.score(map_Bhw, **seen, probability=lambda keep_Bhw: keep_Bhw[:, 0, 0])
     assert [*without] == [
         f"{family}_{ranking}"
         for family in ("deletion", "deletion_weighted")
@@ -247,8 +244,8 @@ def test_random_order_is_the_key_s_alone():
 
 def values(measure, map_Bhw, object_BHW) -> dict[str, list[float]]:
     """Return the observations of a measure that looks at nothing but the mask and the object."""
-    seen = {"magnitude_Bhw": np.ones_like(map_Bhw), "key_B": np.arange(len(map_Bhw)), "probability": None}
-    return {metric: score.values.tolist() for metric, score in measure.score(map_Bhw, object_BHW, **seen).items()}
+    found = measure.score(**plugins.asked(measure.score, {"map_Bhw": map_Bhw, "object_BHW": object_BHW}))
+    return {metric: score.values.tolist() for metric, score in found.items()}
 
 
 def test_area_counts_weight_tokens_and_spread():

@@ -56,7 +56,8 @@ def constant(table: pd.DataFrame) -> np.ndarray:
 
 def scores(name: str, predict, table: pd.DataFrame):
     test = plugins.find("robustness", name)
-    return test.score(predict, table, vary=vary, classes=CLASSES, pairs=PAIRS, train_groups=TRAIN)
+    known = {"predict": predict, "recipes": table, "vary": vary, "classes": CLASSES}
+    return test.score(**plugins.asked(test.score, {**known, "pairs": PAIRS, "train_groups": TRAIN}))
 
 
 @pytest.fixture(params=TESTS)
@@ -154,7 +155,7 @@ def test_group_unseen_in_training_may_be_missing_from_the_test():
     test = plugins.find("robustness", "acc_trainprior")
     table = recipes().query("group != 'bird on land'")
     shares = {"bird on water": 0.5, "mammal on land": 0.5, "bird on land": 0.0}
-    score = test.score(oracle, table, vary=vary, classes=CLASSES, pairs=PAIRS, train_groups=shares)["acc_trainprior"]
+    score = test.score(oracle, table, classes=CLASSES, train_groups=shares)["acc_trainprior"]
     assert score.value == 1
 
 

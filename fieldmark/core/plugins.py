@@ -2,7 +2,7 @@
 
 import ast
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -62,6 +62,15 @@ def accepted(function: Callable[..., Any], options: dict[str, Any]) -> dict[str,
             f"{where} has no option {', '.join(unknown)}: it takes {', '.join(known) or 'none'}; correct params.yaml."
         )
     return options
+
+
+def asked(function: Callable[..., Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of ``known`` a function names among its arguments: it is told that and nothing else.
+
+    >>> asked(lambda recipes, *, classes: None, {"recipes": 1, "classes": 2, "pairs": 3})
+    {'recipes': 1, 'classes': 2}
+    """
+    return {name: known[name] for name in signature(function).parameters if name in known}
 
 
 def files(room: str, name: str, options: Any = None) -> list[str]:

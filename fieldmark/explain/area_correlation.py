@@ -5,7 +5,7 @@ import numpy.typing as npt
 from scipy.stats import rankdata
 
 from fieldmark.core.contracts import Score
-from fieldmark.explain._tokens import FloatArray, Probability, one_cell
+from fieldmark.explain._tokens import FloatArray, one_cell
 
 HIGHER_IS_BETTER = True
 MEANING = "Rank correlation, over images, of the mask's mean weight with the object's true area (Spearman)."
@@ -14,11 +14,6 @@ MEANING = "Rank correlation, over images, of the mask's mean weight with the obj
 def score(
     map_Bhw: FloatArray,
     object_BHW: npt.NDArray[np.generic],
-    *,
-    magnitude_Bhw: FloatArray,
-    key_B: npt.NDArray[np.int64],
-    probability: Probability | None,
-    evidence_Bhw: FloatArray | None = None,
 ) -> dict[str, Score]:
     """Return ``area_correlation`` in [-1, 1]; NaN when all masks, or all objects, are equally large.
 

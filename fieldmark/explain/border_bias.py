@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldmark.core.contracts import Score
-from fieldmark.explain._tokens import FloatArray, Probability, object_pixels, one_cell
+from fieldmark.explain._tokens import FloatArray, object_pixels, one_cell
 
 HIGHER_IS_BETTER = None  # 0 is best
 MEANING = (
@@ -19,11 +19,6 @@ MEANING = (
 def score(
     map_Bhw: FloatArray,
     object_BHW: npt.NDArray[np.generic],
-    *,
-    magnitude_Bhw: FloatArray,
-    key_B: npt.NDArray[np.int64],
-    probability: Probability | None,
-    evidence_Bhw: FloatArray | None = None,
 ) -> dict[str, Score]:
     """Return ``border_bias`` in [-1, 1]; NaN where the object leaves no corner, or no inner token, free.
 

@@ -4,10 +4,9 @@ A mask that keeps little differs little, so the difference is also told relative
 """
 
 import numpy as np
-import numpy.typing as npt
 
 from fieldmark.core.contracts import Score
-from fieldmark.explain._tokens import FloatArray, Probability, one_cell
+from fieldmark.explain._tokens import FloatArray, one_cell
 
 HIGHER_IS_BETTER = None  # a mask that is the same everywhere is the smoothest
 MEANING = (
@@ -16,15 +15,7 @@ MEANING = (
 )
 
 
-def score(
-    map_Bhw: FloatArray,
-    object_BHW: npt.NDArray[np.generic],
-    *,
-    magnitude_Bhw: FloatArray,
-    key_B: npt.NDArray[np.int64],
-    probability: Probability | None,
-    evidence_Bhw: FloatArray | None = None,
-) -> dict[str, Score]:
+def score(map_Bhw: FloatArray) -> dict[str, Score]:
     """Return ``neighbour_difference`` in [0, 1] and ``neighbour_difference_relative``, whose chance is 1.
 
     The relative one is NaN for a mask that is the same everywhere; scaling the mask does not change it.

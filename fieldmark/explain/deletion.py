@@ -21,7 +21,6 @@ MEANING = (
 
 def score(
     map_Bhw: FloatArray,
-    object_BHW: npt.NDArray[np.generic],
     *,
     magnitude_Bhw: FloatArray,
     key_B: npt.NDArray[np.int64],

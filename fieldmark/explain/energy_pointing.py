@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldmark.core.contracts import Score
-from fieldmark.explain._tokens import FloatArray, Probability, mean_known, object_pixels, one_cell, token_pixels
+from fieldmark.explain._tokens import FloatArray, mean_known, object_pixels, one_cell, token_pixels
 
 HIGHER_IS_BETTER = True
 MEANING = (
@@ -15,11 +15,6 @@ MEANING = (
 def score(
     map_Bhw: FloatArray,
     object_BHW: npt.NDArray[np.generic],
-    *,
-    magnitude_Bhw: FloatArray,
-    key_B: npt.NDArray[np.int64],
-    probability: Probability | None,
-    evidence_Bhw: FloatArray | None = None,
 ) -> dict[str, Score]:
     """Return ``energy_pointing`` in [0, 1]; NaN for an example without object, or with a mask that is 0 everywhere.
 

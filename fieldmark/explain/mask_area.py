@@ -4,10 +4,9 @@ No direction is better: a mask may be large and right, or small and wrong.
 """
 
 import numpy as np
-import numpy.typing as npt
 
 from fieldmark.core.contracts import Score
-from fieldmark.explain._tokens import FloatArray, Probability, one_cell
+from fieldmark.explain._tokens import FloatArray, one_cell
 
 HIGHER_IS_BETTER = None
 MEANING = (
@@ -16,15 +15,7 @@ MEANING = (
 )
 
 
-def score(
-    map_Bhw: FloatArray,
-    object_BHW: npt.NDArray[np.generic],
-    *,
-    magnitude_Bhw: FloatArray,
-    key_B: npt.NDArray[np.int64],
-    probability: Probability | None,
-    evidence_Bhw: FloatArray | None = None,
-) -> dict[str, Score]:
+def score(map_Bhw: FloatArray) -> dict[str, Score]:
     """Return ``mask_area``, ``active_fraction`` and ``mask_entropy``, each in [0, 1], of masks in [0, 1].
 
     The entropy does not depend on the mask's scale, the other two do.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.special import gammaln
 
 from fieldmark.core.contracts import Score
-from fieldmark.explain._tokens import FloatArray, Probability, mean_known, object_pixels, one_cell, token_pixels
+from fieldmark.explain._tokens import FloatArray, mean_known, object_pixels, one_cell, token_pixels
 
 HIGHER_IS_BETTER = True
 MEANING = (
@@ -22,11 +22,6 @@ MEANING = (
 def score(
     map_Bhw: FloatArray,
     object_BHW: npt.NDArray[np.generic],
-    *,
-    magnitude_Bhw: FloatArray,
-    key_B: npt.NDArray[np.int64],
-    probability: Probability | None,
-    evidence_Bhw: FloatArray | None = None,
 ) -> dict[str, Score]:
     """Return ``mask_iou_top_area`` in [0, 1]; NaN for an example without object pixels.
 

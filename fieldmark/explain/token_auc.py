@@ -5,7 +5,7 @@ import numpy.typing as npt
 from scipy.stats import rankdata
 
 from fieldmark.core.contracts import Score
-from fieldmark.explain._tokens import FloatArray, Probability, object_pixels, one_cell, token_pixels
+from fieldmark.explain._tokens import FloatArray, object_pixels, one_cell, token_pixels
 
 HIGHER_IS_BETTER = True
 MEANING = "Chance that a token on the object has more weight than one beside it (area under the ROC curve)."
@@ -15,10 +15,6 @@ def score(
     map_Bhw: FloatArray,
     object_BHW: npt.NDArray[np.generic],
     *,
-    magnitude_Bhw: FloatArray,
-    key_B: npt.NDArray[np.int64],
-    probability: Probability | None,
-    evidence_Bhw: FloatArray | None = None,
     share: float = 0.5,
 ) -> dict[str, Score]:
     """Return ``token_auc`` in [0, 1]; NaN where no token, or every token, is of the object.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from fieldmark.core.contracts import Score
-from fieldmark.robustness._accuracy import Predict, Vary, by_cell, correct, groups
+from fieldmark.robustness._accuracy import Predict, by_cell, correct, groups
 
 HIGHER_IS_BETTER = True
 MEANING = "Mean of the accuracies of all groups, each group counting the same."
@@ -15,10 +15,8 @@ def score(
     predict: Predict,
     recipes: pd.DataFrame,
     *,
-    vary: Vary,
     classes: Sequence[str],
     pairs: dict[str, str],
-    train_groups: dict[str, float],
 ) -> dict[str, Score]:
     """Return ``acc_groupmean`` in [0, 1]; NaN when a group has no example."""
     return {

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from fieldmark.core.contracts import Score
-from fieldmark.robustness._accuracy import Predict, Vary, by_cell, correct
+from fieldmark.robustness._accuracy import Predict, by_cell, correct
 
 HIGHER_IS_BETTER = True
 MEANING = "Mean of group accuracies weighted as in training: the accuracy to expect if the world stays as it was."
@@ -15,9 +15,7 @@ def score(
     predict: Predict,
     recipes: pd.DataFrame,
     *,
-    vary: Vary,
     classes: Sequence[str],
-    pairs: dict[str, str],
     train_groups: dict[str, float],
 ) -> dict[str, Score]:
     """Return ``acc_trainprior`` in [0, 1]; NaN when a group of the training part has no example.

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from fieldmark.core.contracts import Score
-from fieldmark.robustness._accuracy import Predict, Vary, by_cell, correct
+from fieldmark.robustness._accuracy import Predict, by_cell, correct
 
 HIGHER_IS_BETTER = False
 MEANING = (
@@ -19,10 +19,8 @@ def score(
     predict: Predict,
     recipes: pd.DataFrame,
     *,
-    vary: Vary,
     classes: Sequence[str],
     pairs: dict[str, str],
-    train_groups: dict[str, float],
 ) -> dict[str, Score]:
     """Return ``alignment_gap`` in [-1, 1]; NaN when there are no aligned or no conflicting examples.
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from fieldmark.core.contracts import Score
-from fieldmark.robustness._accuracy import Predict, Vary, by_cell, correct
+from fieldmark.robustness._accuracy import Predict, by_cell, correct
 
 HIGHER_IS_BETTER = True
 MEANING = "Share of test examples named right, every example counting the same."
@@ -15,10 +15,7 @@ def score(
     predict: Predict,
     recipes: pd.DataFrame,
     *,
-    vary: Vary,
     classes: Sequence[str],
-    pairs: dict[str, str],
-    train_groups: dict[str, float],
 ) -> dict[str, Score]:
     """Return ``average`` in [0, 1], over the recipes as they are."""
     right = correct(predict, recipes, classes)

@@ -20,8 +20,6 @@ def score(
     *,
     vary: Vary,
     classes: Sequence[str],
-    pairs: dict[str, str],
-    train_groups: dict[str, float],
     variants: Sequence[str] = (
         "original",
         "only_fg",

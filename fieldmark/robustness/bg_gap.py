@@ -20,8 +20,6 @@ def score(
     *,
     vary: Vary,
     classes: Sequence[str],
-    pairs: dict[str, str],
-    train_groups: dict[str, float],
 ) -> dict[str, Score]:
     """Return ``bg_gap`` = accuracy(mixed_same) - accuracy(mixed_rand), in [-1, 1], paired by example."""
     weights = {"mixed_same": 1.0, "mixed_rand": -1.0}

@@ -20,8 +20,6 @@ def score(
     *,
     vary: Vary,
     classes: Sequence[str],
-    pairs: dict[str, str],
-    train_groups: dict[str, float],
     families: Sequence[str] = ("gaussian_noise",),
     severities: Sequence[int] = (1, 3, 5),
 ) -> dict[str, Score]:
