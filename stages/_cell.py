@@ -93,7 +93,7 @@ class View:
         """Return the batches of each epoch of training, of the rows of ``taught`` that are drawn."""
         batch, seed = self.training.batch, self._seed
         if self.plugin.TRAINS_ON == "features":
-            ordered = heads.shuffled(self._lessons[0], batch=batch, seed=seed, rows=rows)
+            ordered = heads.shuffled(self._lessons[0], batch=batch, seed=seed, rows=rows, device=self.device)
             return lambda epoch: _looking(ordered(epoch), self._lessons[1])
         targets = (self._labels(self.taught), self._group_numbers(self.taught), keys(self.taught["example_id"]))
         return PixelBatches(

@@ -102,7 +102,8 @@ def _epoch(
     sums: dict[str, Tensor] = {}
     examples = 0
     for batch, labels_B, groups_B in batches:
-        batch, labels_B, groups_B = move(batch, device), labels_B.to(device), groups_B.to(device)
+        batch = move(batch, device)
+        labels_B, groups_B = (targets.to(device, non_blocking=True) for targets in (labels_B, groups_B))
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):
             output: Output = module(batch)
         paid = _paid(objective, output, labels_B, groups_B)

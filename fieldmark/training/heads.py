@@ -42,7 +42,7 @@ def examples(
     return Examples(x_NhwC.permute(0, 3, 1, 2), labels_N, groups_N, objects, keys_N, attributes)
 
 
-def shuffled(examples: Examples, *, batch: int, seed: int, rows: Rows | None = None) -> Batches:
+def shuffled(examples: Examples, *, batch: int, seed: int, rows: Rows | None = None, device: str = "cpu") -> Batches:
     """Return the batches of each epoch, in an order that depends on ``seed`` and the epoch alone.
 
     Args:
@@ -50,13 +50,15 @@ def shuffled(examples: Examples, *, batch: int, seed: int, rows: Rows | None = N
         batch: examples at a time.
         seed: of the order.
         rows: draws the rows of an epoch; by default every row once, in random order.
+        device: where the examples are kept: a GPU holds features whole, and then no step waits for a copy.
     """
+    examples = Examples(*(value.to(device) for value in examples))
     x_NhwC = examples.x_NCHW.permute(0, 2, 3, 1)  # as in memory: whole rows are copied several times as fast
 
     def batches(epoch: int) -> Iterator[tuple[Batch, Tensor, Tensor]]:
         draw = np.random.default_rng((seed, epoch))
         order = rows(draw) if rows else draw.permutation(len(examples.labels_N))
-        for taken in torch.split(torch.from_numpy(order), batch):
+        for taken in torch.split(torch.from_numpy(order).to(device, non_blocking=True), batch):
             x_BCHW = x_NhwC.index_select(0, taken).permute(0, 3, 1, 2)
             yield _batch(Examples(x_BCHW, *(value[taken] for value in examples[1:])))
 
