@@ -12,6 +12,7 @@ file: they come from the plugin, and must have the fingerprint.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -138,16 +139,23 @@ class Classifier:
             pictures = images[start : start + BATCH]
             seen_BHW3 = np.stack([frame(picture, size) for picture in pictures])
             unknown_B = torch.zeros(len(pictures), dtype=torch.int64)
-            yield Batch(self._input(seen_BHW3), look=Again([*pictures], size, self._input)), unknown_B, unknown_B
+            shown, again = partial(self._normal, seen_BHW3), Again([*pictures], size, self._input)
+            yield Batch(self._input(seen_BHW3), look=again, pixels=shown), unknown_B, unknown_B
+
+    def _normal(self, images_BHW3: Pixels) -> Tensor:
+        import torch
+
+        from fieldmark.layers.pixels import normalise
+
+        return normalise(torch.from_numpy(images_BHW3), self._backbone.mean, self._backbone.std)
 
     def _input(self, images_BHW3: Pixels) -> Tensor:
         import torch
 
-        from fieldmark.layers.pixels import normalise
         from fieldmark.training.embed import embed
 
         if self._on_pixels:
-            return normalise(torch.from_numpy(images_BHW3), self._backbone.mean, self._backbone.std)
+            return self._normal(images_BHW3)
         side = images_BHW3.shape[1] // self._backbone.stride
         features_BhwC = np.empty((len(images_BHW3), side, side, self._backbone.channels), np.float16)  # as in training
         embed(self._backbone, images_BHW3, features_BhwC, batch=len(images_BHW3))

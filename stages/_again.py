@@ -13,6 +13,8 @@ from torch import Tensor
 from fieldmark.core import layout, plugins, store
 from fieldmark.core.contracts import Backbone, Fill, Look
 from fieldmark.core.params import Params
+from fieldmark.layers.pixels import normalise
+from fieldmark.loading.cache import Renders
 from fieldmark.loading.keys import keys, render_keys
 from fieldmark.loading.render import render
 from fieldmark.loading.sources import Sources
@@ -21,7 +23,8 @@ from fieldmark.training.memory import Halves, Memory
 from fieldmark.variants.nearer import kept, zoomed
 
 CHUNK = 256  # images held in memory at once
-Pixels = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.uint8]]  # rows -> images
+Rows = npt.NDArray[np.int64]
+Pixels = Callable[[Rows], npt.NDArray[np.uint8]]  # rows -> images
 
 
 class Embedder:
@@ -60,14 +63,33 @@ class Embedder:
 class Again:
     """Looks at recipes again, nearer: a crop is a recipe too."""
 
-    def __init__(self, recipes: pd.DataFrame, sources: Sources, size: int, embedder: Embedder) -> None:
+    def __init__(
+        self, recipes: pd.DataFrame, sources: Sources, size: int, embedder: Embedder, rendered: Callable[[], Renders],
+        backbone: Backbone,
+    ) -> None:  # fmt: skip
         self._recipes, self._sources, self._size, self._embedder = recipes, sources, size, embedder
+        self._rendered, self._backbone = rendered, backbone
         self._row = {int(key): row for row, key in enumerate(keys(recipes["example_id"]))}
         self._seen: dict[tuple[object, ...], Halves] = {}  # an epoch asks for what the one before it saw
 
     def of(self, key_B: Tensor) -> Look:
         """Return the second look at the examples with these keys."""
-        return partial(self._look, [self._row[key] for key in key_B.tolist()])
+        return partial(self._look, self._rows(key_B))
+
+    def pixels(self, key_B: Tensor) -> Callable[[], Tensor]:
+        """Return the way to the normalised pixels of the examples with these keys, for whoever needs them."""
+        rows = self._rows(key_B)
+        return lambda: normalise(self._images(rows), self._backbone.mean, self._backbone.std)
+
+    def _images(self, rows: list[int]) -> Tensor:
+        return torch.from_numpy(self._renders.images_UHW3[self._renders.rows_N[rows]])
+
+    @cached_property
+    def _renders(self) -> Renders:
+        return self._rendered()  # most models never ask
+
+    def _rows(self, key_B: Tensor) -> list[int]:
+        return [self._row[key] for key in key_B.tolist()]
 
     def _look(self, rows: list[int], boxes_Bn3: Tensor, keep_Bhw: Tensor | None = None, fill: Fill = "grey") -> Tensor:
         boxes = boxes_Bn3.double().cpu().numpy()

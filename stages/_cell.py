@@ -153,7 +153,8 @@ class View:
         return maps, renders.masks_UHW[renders.rows_N] > 127
 
     def _again(self, recipes: pd.DataFrame) -> Again:
-        return Again(self._seen(recipes), self._sources, self._size, self._embedder)
+        rendered, seen = partial(self._rendered, recipes), self._seen(recipes)
+        return Again(seen, self._sources, self._size, self._embedder, rendered, self._backbone)
 
     def _labels(self, recipes: pd.DataFrame) -> npt.NDArray[np.int64]:
         return np.searchsorted(self.classes, recipes["label"].to_numpy(str)).astype(np.int64)
@@ -189,7 +190,7 @@ def _looking(batches: Batches, again: Again) -> Batches:
     """Give each batch a second look at its examples."""
     for batch, labels_B, groups_B in batches:
         assert batch.key_B is not None  # the view's own batches have keys
-        yield batch._replace(look=again.of(batch.key_B)), labels_B, groups_B
+        yield batch._replace(look=again.of(batch.key_B), pixels=again.pixels(batch.key_B)), labels_B, groups_B
 
 
 def opened(params: Params, root: Path, model: str, seed: int) -> tuple[View, nn.Module]:

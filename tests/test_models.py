@@ -40,6 +40,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in MODELS] + [
     ("cam", {"centred": True}),
     ("two_stage", {"first": "ersm", "sides": (0.5, 1.0)}),
     ("two_stage", {"second": "ersm", "sharpness": 2.0}),
+    ("two_stage", {"first": "anchornet"}),
+    ("two_stage", {"first": "ifam", "first_options": {"dim": 12, "depth": 1, "grid": (4, 6)}}),
     ("ifam", {"soft": True}),
     ("ifam", {"coupling": "detached"}),
     ("ifam", {"prune": True}),
@@ -67,7 +69,8 @@ def batch(name: str, height: int = 4, width: int = 6, examples: int = 5) -> Batc
     shape = (3, height * PATCH, width * PATCH) if pixels else (CHANNELS, height, width)
     object_Bhw = torch.rand(examples, height, width, generator=draw)
     x_BCHW = torch.randn(examples, *shape, generator=draw)
-    return Batch(x_BCHW, object_Bhw, torch.arange(examples), nearer(x_BCHW))
+    picture_B3HW = torch.randn(examples, 3, height * PATCH, width * PATCH, generator=draw)
+    return Batch(x_BCHW, object_Bhw, torch.arange(examples), nearer(x_BCHW), pixels=lambda: picture_B3HW)
 
 
 def nearer(x_BCHW: Tensor) -> Look:
@@ -175,7 +178,9 @@ def test_what_a_hard_mask_hides_changes_no_bit(name: str, options: dict[str, Any
 def test_a_deployable_model_never_reads_the_true_mask(name: str) -> None:
     inputs = batch(name)
     module = model(name, {}).eval()
-    assert torch.equal(module(inputs).logits_BK, module(Batch(inputs.x_BCHW, look=inputs.look)).logits_BK)
+    assert torch.equal(
+        module(inputs).logits_BK, module(Batch(inputs.x_BCHW, look=inputs.look, pixels=inputs.pixels)).logits_BK
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if not plugins.find("models", name).DEPLOYABLE])

@@ -5,6 +5,7 @@ Shapes: B batch, C channels, H W pixels, h w tokens, K classes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -50,6 +51,7 @@ class Batch(NamedTuple):
     key_B: Tensor | None = None  # int64, one per example: the only source of per-example randomness
     look: Look | None = None
     attributes_BA: Tensor | None = None  # float32: 1 has it, 0 has not, NaN unknown; None in service
+    pixels: Callable[[], Tensor] | None = None  # the same pictures normalised, where x_BCHW are features of them
 
 
 class Output(NamedTuple):

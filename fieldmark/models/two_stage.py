@@ -41,7 +41,8 @@ def build(
     Args:
         backbone: where the features of both come from.
         num_classes: K.
-        first: a model on features; its mask aims. ``erm`` looks everywhere: the frame's centre.
+        first: its mask aims. ``erm`` looks everywhere: the frame's centre. A model on pixels (``anchornet``, ``ifam``)
+            learns to see by itself, from the pictures whose features the second one gets.
         first_options: of that model.
         second: a model on features; it decides, on the tokens of all crops side by side.
         second_options: of that model.
@@ -53,7 +54,7 @@ def build(
         fill: what hidden tokens are painted with: ``black``, ``grey`` or ``blur``.
 
     Raises:
-        FieldmarkError: one of the two is not a model on features as they are, or a side is outside (0, 1].
+        FieldmarkError: one of the two can't be used so, or a side is outside (0, 1].
     """
     if not sides or min(sides) <= 0 or max(sides) > 1:
         raise FieldmarkError(
@@ -63,15 +64,41 @@ def build(
         _built(name, backbone, num_classes, options)
         for name, options in ((first, first_options), (second, second_options))
     )
+    if isinstance(what, OnPixels):
+        raise FieldmarkError(f"two_stage can't decide by '{second}': name a model on features, such as erm or ersm.")
     return TwoStage(where, what, sides, aim, sharpness, hide, spread, fill)
 
 
 def _built(name: str, backbone: Backbone, num_classes: int, options: dict[str, Any] | None) -> nn.Module:
     plugin = plugins.find("models", name)
-    if (plugin.TRAINS_ON, plugin.VIEW) != ("features", "plain") or name == "two_stage":
-        raise FieldmarkError(f"two_stage can't use '{name}': name a model on plain features, such as ersm or erm.")
+    if plugin.VIEW != "plain" or name in ("two_stage", "finetune"):
+        raise FieldmarkError(f"two_stage can't use '{name}': name a model on plain pictures, such as ersm or erm.")
     module: nn.Module = plugin.build(backbone, num_classes, **plugins.accepted(plugin.build, options or {}))
-    return module
+    return OnPixels(module) if plugin.TRAINS_ON == "pixels" else module
+
+
+class OnPixels(nn.Module):
+    """A model on pixels among models on features: it is shown the pictures behind them."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        factors: dict[str, float] = getattr(net, "lr_factors", {})
+        self.lr_factors = {f"net.{prefix}": factor for prefix, factor in factors.items()}
+
+    def forward(self, batch: Batch, forced_Bhw: Tensor | None = None) -> Output:
+        """Answer as the model does.
+
+        Raises:
+            FieldmarkError: the batch has features alone.
+        """
+        if batch.pixels is None:
+            raise FieldmarkError(
+                "a first stage on pixels got features alone: give it pictures (a batch with `pixels`)."
+            )
+        pixels_B3HW = batch.pixels().to(batch.x_BCHW.device)
+        output: Output = self.net(batch._replace(x_BCHW=pixels_B3HW, look=None, pixels=None), forced_Bhw)
+        return output
 
 
 class TwoStage(nn.Module):

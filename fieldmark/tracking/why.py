@@ -5,8 +5,6 @@ from typing import Any, TypedDict
 
 from fieldmark.tracking.registry import Version
 
-WIDTH = 22  # characters of a number with its interval
-
 
 class Card(TypedDict):
     """What ``register`` writes beside a model for people."""
@@ -59,15 +57,14 @@ def _found(found: Any) -> str:
 
 def _table(card: Card) -> list[str]:
     cells = {(row["model"], row["metric"]): _interval(row) for row in card["rows"]}
-    wide = max(len(model) for model in card["models"]) + 2
-    head = "  " + " " * wide + "".join(metric.ljust(WIDTH) for metric in card["metrics"])
     lines = [
-        "  "
-        + model.ljust(wide)
-        + "".join(cells.get((model, metric), "unknown").ljust(WIDTH) for metric in card["metrics"])
-        for model in card["models"]
+        ["", *card["metrics"]],
+        *([model, *(cells.get((model, metric), "unknown") for metric in card["metrics"])] for model in card["models"]),
     ]
-    return [line.rstrip() for line in (head, *lines)]
+    widths = [max(map(len, column)) + 2 for column in zip(*lines, strict=True)]
+    return [
+        "  " + "".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    ]
 
 
 def _interval(row: Mapping[str, Any]) -> str:

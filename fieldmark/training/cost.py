@@ -46,7 +46,7 @@ class Way(nn.Module):
 
         object_Bhw = x_B3HW.new_ones(examples, height // self.stride, width // self.stride)
         key_B = torch.arange(examples, device=x_B3HW.device)
-        return Batch(self._seen(x_B3HW), object_Bhw, key_B, look)
+        return Batch(self._seen(x_B3HW), object_Bhw, key_B, look, pixels=lambda: x_B3HW)
 
     def _seen(self, x_B3HW: Tensor) -> Tensor:
         if self.backbone is None:

@@ -148,8 +148,9 @@ def move(batch: Batch, device: str) -> Batch:
     def there(part: Tensor | None) -> Tensor | None:
         return None if part is None else part.to(device, non_blocking=True)
 
-    x_BCHW, object_Bhw, key_B, look, attributes_BA = batch
-    return Batch(x_BCHW.to(device, non_blocking=True), there(object_Bhw), there(key_B), look, there(attributes_BA))
+    x_BCHW = batch.x_BCHW.to(device, non_blocking=True)
+    object_Bhw, key_B, attributes_BA = map(there, (batch.object_Bhw, batch.key_B, batch.attributes_BA))
+    return batch._replace(x_BCHW=x_BCHW, object_Bhw=object_Bhw, key_B=key_B, attributes_BA=attributes_BA)
 
 
 def _demand_finite(module: nn.Module, epoch: int, loss: float) -> None:

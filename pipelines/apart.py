@@ -1,9 +1,9 @@
-"""``python -m pipelines.claims [PRESET...]``: put the papers' claims to the test, and bring the verdicts home.
+"""``python -m pipelines.apart PRESET...``: run a file of ``params/`` in a project of its own; bring home what it says.
 
-Each of ``params/papers*.yaml`` runs in a project of its own under ``.cache/claims/``, with the code as it is committed:
-the main job's results stay as they are. What was computed stays there; a second call goes on where the first stopped.
-The verdicts land in ``data/claims/``, from where ``report`` takes them. Hours on two cores, for five seeds of a hundred
-models: cells need no GPU, but use one where there is one.
+The project lies under ``.cache/apart/`` and has the code as it is committed: the main job's results stay as they are. A
+second call goes on where the first stopped, and starts anew when code or parameters have changed. Leaderboard and
+ledger of claims land in ``data/claims/``, from where ``report`` takes them; the page itself stays in the project. Hours
+on two cores for five seeds of a hundred models: cells need no GPU, but use one where there is one.
 """
 
 import argparse
@@ -16,17 +16,17 @@ from pathlib import Path
 
 from fieldmark.core.errors import FieldmarkError, exit_on_mistake
 from fieldmark.core.store import atomic
-from pipelines.graph import DVC
 
 ROOT = Path(__file__).parent.parent
-CODE = ("fieldmark", "stages", "pipelines", "params", "dvc.yaml")
-OWN = ("data/", "dvc.lock")  # of the archive: results of the main job, not of the claims'
+CODE = ("fieldmark", "stages", "pipelines", "bench", "params", "dvc.yaml")
+OWN = ("data/", "dvc.lock")  # of the archive: results of the main job, not of the preset's
+MADE = ("splits", "embedded", "wired", "trained", "evaluated", "explained", "report")
 KEPT = ("claims.json", "leaderboard.json")  # small, and kept in git
 
 
 def presets() -> dict[str, Path]:
-    """Return the parameter files that claims are tested with, by name."""
-    return {path.stem: path for path in sorted((ROOT / "params").glob("papers*.yaml"))}
+    """Return the parameter files there are, by name."""
+    return {path.stem: path for path in sorted((ROOT / "params").glob("*.yaml"))}
 
 
 def main(names: list[str]) -> None:
@@ -36,24 +36,29 @@ def main(names: list[str]) -> None:
         FieldmarkError: no such preset, changes that are not committed, or a cell that failed.
     """
     known = presets()
-    for name in names or [*known]:
+    for name in names:
         if name not in known:
             raise FieldmarkError(f"there is no preset '{name}': use some of {', '.join(known)}.")
-        project = checkout(ROOT / ".cache" / "claims" / name, known[name])
-        run(project, sys.executable, "-m", "pipelines.mend")
-        run(project, *DVC, "repro", "report")
+    for name in names:
+        project = checkout(ROOT / ".cache" / "apart" / name, known[name])
+        run(project, sys.executable, "-m", "pipelines.cells")
         keep(project / "data" / "report", ROOT / "data" / "claims" / name)
-    print("the verdicts are in data/claims/: `dvc repro report` puts them on the page")
+        print(f"{name}: the page is {project / 'data' / 'report' / 'report.html'}")
+    print("the verdicts are in data/claims/: `dvc repro report` puts them on the main page")
 
 
 def checkout(project: Path, params: Path) -> Path:
-    """Return a project of its own with this one's committed code and the preset's parameters; its results stay.
+    """Return a project of its own with this one's committed code and the preset's parameters.
+
+    Its results stay if they were made with the same code and parameters.
 
     Raises:
-        FieldmarkError: this project's code differs from its commit, so that no one could tell what was tested.
+        FieldmarkError: this project's code differs from its commit, so that no one could tell what was run.
     """
     if git(ROOT, "status", "--porcelain", "--", *CODE):
-        raise FieldmarkError("code or parameters differ from the last commit: commit them, so that claims say of what.")
+        raise FieldmarkError(
+            "code or parameters differ from the last commit: commit them, so that results say of what."
+        )
     for name in CODE:  # what the last commit had and this one has not must go
         shutil.rmtree(project / name, ignore_errors=True)
     with tarfile.open(fileobj=io.BytesIO(git(ROOT, "archive", "--format=tar", "HEAD"))) as archive:
@@ -62,8 +67,11 @@ def checkout(project: Path, params: Path) -> Path:
     shutil.copy(params, project / "params.yaml")
     git(project, "init", "--quiet")
     git(project, "add", "--all")
-    who = ("-c", "user.name=fieldmark", "-c", "user.email=fieldmark@localhost")
-    git(project, *who, "commit", "--quiet", "--allow-empty", "--message", "What claims are tested with")
+    if git(project, "status", "--porcelain"):
+        for made in MADE:
+            shutil.rmtree(project / "data" / made, ignore_errors=True)
+        who = ("-c", "user.name=fieldmark", "-c", "user.email=fieldmark@localhost")
+        git(project, *who, "commit", "--quiet", "--message", "What runs apart")
     return project
 
 
@@ -92,7 +100,7 @@ def run(folder: Path, *command: str) -> None:
 
 def _command() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("presets", nargs="*", metavar="PRESET", help=f"some of {', '.join(presets())}; all by default")
+    parser.add_argument("presets", nargs="+", metavar="PRESET", help=f"some of {', '.join(presets())}")
     main(parser.parse_args().presets)
 
 

@@ -1,0 +1,80 @@
+"""``python -m pipelines.cells``: every cell of the project in this folder, in processes that have all loaded.
+
+DVC starts three processes for a cell and writes its whole lock file after each: with some hundred cells that is most of
+the time. Nothing is restored from a cache here and nothing is scheduled: stages run in the order of ``dvc.yaml``, and a
+cell is done when its last file is there. For projects that hold one experiment and are thrown away
+(``pipelines.apart``); people's own project is DVC's.
+"""
+
+import argparse
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+from tqdm import tqdm
+
+from fieldmark.core import layout
+from fieldmark.core.errors import FieldmarkError, exit_on_mistake
+from fieldmark.core.params import Params, load
+
+Cell = tuple[str, int]  # model, seed
+
+
+def main(root: Path, *, workers: int) -> None:
+    """Run what is not there yet, up to the report; change nothing that is.
+
+    Raises:
+        FieldmarkError: a cell failed; the others that had begun are finished first.
+    """
+    from stages import embed, pull, report, split, validate, wire
+
+    params = load(root / "params.yaml")
+    if not layout.index(root, params).exists():
+        pull.main(params, root)
+    validate.main(params, root)
+    wire.main(params, root)
+    for seed in params.seeds:
+        if not layout.split(root, params, seed).exists():
+            split.main(params, root, seed)
+        if not layout.embedded(root, params, seed).exists():
+            embed.main(params, root, seed)
+    todo = [cell for cell in cells(params) if not layout.explained(root, *cell).exists()]
+    everywhere = get_context("spawn")  # a fork would copy locks that threads hold
+    with ProcessPoolExecutor(workers, everywhere, _settle) as pool:
+        running = {pool.submit(one, root, *cell): cell for cell in todo}
+        try:
+            for done in tqdm(as_completed(running), desc="cells", total=len(todo), unit="cell"):
+                done.result()
+        except FieldmarkError as error:
+            pool.shutdown(cancel_futures=True)
+            raise FieldmarkError(f"{'-'.join(map(str, running[done]))}: {error}") from error
+    report.main(params, root)
+
+
+def cells(params: Params) -> list[Cell]:
+    """Return model and seed of every cell, seed by seed: what a seed needs is then in the machine's memory."""
+    return [(model, seed) for seed in params.seeds for model in params.models]
+
+
+def one(root: Path, model: str, seed: int) -> None:
+    """Train and measure one cell."""
+    from stages import evaluate, explain, train
+
+    params = load(root / "params.yaml")
+    for stage in (train, evaluate, explain):
+        stage.main(params, root, model, seed)
+
+
+def _settle() -> None:
+    os.environ["TQDM_DISABLE"] = "1"  # bars of processes that run side by side would write over each other
+
+
+def _command() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 1)), help="cells at a time")
+    main(Path.cwd(), workers=parser.parse_args().workers)
+
+
+if __name__ == "__main__":
+    exit_on_mistake(_command)

@@ -1,0 +1,88 @@
+"""Presets name what the ledger asks for, and run in a project of their own, to the same bytes as stage by stage."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import world as worlds
+from tracked_project import git
+
+from fieldmark.core.errors import FieldmarkError
+from fieldmark.core.params import load
+from fieldmark.report.claims import CLAIMS, candidates
+from pipelines import apart, cells
+
+
+def papers() -> dict[str, Path]:
+    """Return the presets that claims are tested with."""
+    return {name: path for name, path in apart.presets().items() if name.startswith("papers")}
+
+
+def test_every_word_of_a_claim_is_in_a_preset() -> None:
+    words = {word for path in papers().values() for word in load(path).models}
+    wanted = {model for claim in CLAIMS for side in claim.sides() for model in candidates(side)}
+    assert wanted <= words
+
+
+def test_presets_have_five_seeds() -> None:
+    assert papers() and all(len(load(path).seeds) >= 5 for path in papers().values())
+
+
+@pytest.fixture
+def origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a small committed project that claims would be tested with."""
+    root = tmp_path / "origin"
+    for name in (
+        "fieldmark/old.py",
+        "stages/one.py",
+        "params/papers.yaml",
+        "data/evaluated/main.json",
+        "dvc.lock",
+        "dvc.yaml",
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    git(root, "init", "-q")
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "all")
+    monkeypatch.setattr(apart, "ROOT", root)
+    return root
+
+
+def test_a_preset_has_the_code_but_not_the_main_jobs_results(origin: Path, tmp_path: Path) -> None:
+    project = apart.checkout(tmp_path / "project", origin / "params" / "papers.yaml")
+    assert (project / "params.yaml").read_text() == "params/papers.yaml" and (project / "stages" / "one.py").exists()
+    assert not (project / "dvc.lock").exists() and not [*project.glob("data/**/*.json")]
+    assert not git(project, "status", "--porcelain").strip()
+
+
+def test_a_second_call_goes_on_and_starts_anew_when_code_has_changed(origin: Path, tmp_path: Path) -> None:
+    project = apart.checkout(tmp_path / "project", origin / "params" / "papers.yaml")
+    (project / "data" / "trained").mkdir(parents=True)
+    apart.checkout(project, origin / "params" / "papers.yaml")
+    assert (project / "data" / "trained").exists()
+    git(origin, "rm", "-q", "fieldmark/old.py")
+    git(origin, "commit", "-qm", "less")
+    apart.checkout(project, origin / "params" / "papers.yaml")
+    assert not (project / "fieldmark" / "old.py").exists() and not (project / "data" / "trained").exists()
+
+
+def test_code_that_is_not_committed_is_not_tested(origin: Path, tmp_path: Path) -> None:
+    (origin / "stages" / "one.py").write_text("changed")
+    with pytest.raises(FieldmarkError, match="commit them"):
+        apart.checkout(tmp_path / "project", origin / "params" / "papers.yaml")
+
+
+def test_an_unknown_preset_lists_the_known_ones() -> None:
+    with pytest.raises(FieldmarkError, match="use some of papers"):
+        apart.main(["paper"])
+
+
+def test_cells_side_by_side_give_the_bytes_of_stages_one_by_one(world: Path, tmp_path: Path) -> None:
+    root = worlds.copy(world, tmp_path / "project")
+    made = [root / "data" / stage / f"erm-{seed}" for stage in ("trained", "evaluated", "explained") for seed in (0, 1)]
+    for path in [*made, root / "data" / "report"]:
+        for file in [path, *path.parent.glob(f"{path.name}.*")]:
+            shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
+    cells.main(root, workers=2)
+    assert worlds.files(root / "data") == worlds.files(world / "data")
