@@ -8,6 +8,7 @@ from fieldmark.report._claim import Claim, Side
 _PLAIN: Side = ("erm", "worst_group")
 _TRUTH: Side = ("oracle_mask", "worst_group")
 _ZOOM: Side = ("zoom", "worst_group")
+_ZOOMS = ("zoom", "zoom_norm", "zoom_cam", "zoom_amt", "zoom_norm_224")
 
 CLAIMS = (
     Claim(
@@ -104,7 +105,7 @@ CLAIMS = (
         "Z12",
         "No label is needed: the best zoom loses at most 2 points in the worst group to DFR, which reads group labels.",
         "ours",
-        plus=(("zoom", "zoom_norm", "zoom_cam", "zoom_amt"), "worst_group"),
+        plus=(_ZOOMS, "worst_group"),
         minus=("dfr_val", "worst_group"),
         threshold=-0.02,
     ),
@@ -112,10 +113,34 @@ CLAIMS = (
         "Z13",
         "Whatever is best on validation among the zooms closes the whole gap.",
         "ours",
-        plus=(("zoom", "zoom_norm", "zoom_cam", "zoom_amt"), "worst_group"),
+        plus=(_ZOOMS, "worst_group"),
         minus=_PLAIN,
         full=_TRUTH,
         threshold=1.0,
         floor=0.85,
+    ),
+    Claim(
+        "Z14",
+        "More detail helps: the zoom around the strongest features, on pictures of 224 px, closes the whole gap.",
+        "ours",
+        plus=("zoom_norm_224", "worst_group"),
+        minus=_PLAIN,
+        full=_TRUTH,
+        threshold=1.0,
+        floor=0.85,
+    ),
+    Claim(
+        "Z15",
+        "It is not the compute there either: that zoom beats the plain network on a picture as dear as its two looks.",
+        "ours",
+        plus=("zoom_norm_224", "worst_group"),
+        minus=("erm_320", "worst_group"),
+    ),
+    Claim(
+        "Z16",
+        "Crops, not holes: the zoom beats painting over what the same mask leaves out.",
+        "ours",
+        plus=("zoom_norm", "worst_group"),
+        minus=("hide_norm", "worst_group"),
     ),
 )
