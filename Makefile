@@ -26,7 +26,7 @@ repro: setup  ## run the main job: from pull to champion and report
 	@dvc repro && fieldmark show
 
 claims: setup  ## put the papers' claims to the test, five seeds each (hours); verdicts go to data/claims/
-	@python -m pipelines.apart papers papers-shapes papers-scratch
+	@python -m pipelines.apart papers papers-detail papers-shapes papers-scratch
 
 flow: setup  ## run the same graph as a Prefect flow, on a local server and worker
 	@python -m pipelines.flow

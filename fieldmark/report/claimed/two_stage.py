@@ -8,7 +8,7 @@ from fieldmark.report._claim import Claim, Side
 _PLAIN: Side = ("erm", "worst_group")
 _TRUTH: Side = ("oracle_mask", "worst_group")
 _ZOOM: Side = ("zoom", "worst_group")
-_ZOOMS = ("zoom", "zoom_norm", "zoom_cam", "zoom_amt", "zoom_norm_224")
+_ZOOMS = ("zoom", "zoom_norm", "zoom_cam", "zoom_amt")
 
 CLAIMS = (
     Claim(
