@@ -121,5 +121,23 @@ def _contrast(means_DK: npt.NDArray[np.float64], weights_K: npt.NDArray[np.float
     return (means_DK * weights_K).sum(1)
 
 
+def _absolute(means_DK: npt.NDArray[np.float64], weights_K: npt.NDArray[np.float64]) -> Any:
+    return (np.abs(means_DK) * weights_K).sum(1)
+
+
+def _relative(means_DK: npt.NDArray[np.float64], weights_K: npt.NDArray[np.float64]) -> Any:
+    """Half the contrast of two accuracies, in units of what their mean leaves room for: in [-1, 1], 0 without room."""
+    plus_D, minus_D = (means_DK[:, side].mean(1) for side in (weights_K > 0, weights_K < 0))
+    mean_D, half_D = (plus_D + minus_D) / 2, (plus_D - minus_D) / 2
+    room_D = np.minimum(mean_D, 1 - mean_D)
+    return np.divide(half_D, room_D, out=0 * room_D, where=room_D > 0)  # 0 x NaN: unknown stays unknown
+
+
 #: How cell means (D draws, K cells) and cell weights (K,) become D numbers.
-COMBINE = {"mean": _weighted_mean, "worst": _worst, "contrast": _contrast}
+COMBINE = {
+    "mean": _weighted_mean,
+    "worst": _worst,
+    "contrast": _contrast,
+    "absolute": _absolute,
+    "relative": _relative,
+}
