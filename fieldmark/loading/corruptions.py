@@ -42,7 +42,7 @@ def _motion(library: Any, length: float) -> Any:
 def _pixelate(library: Any, scale: float) -> Any:
     import cv2
 
-    ways = {"downscale": cv2.INTER_AREA, "upscale": cv2.INTER_NEAREST}
+    ways = {"downscale": cv2.INTER_AREA, "upscale": cv2.INTER_NEAREST_EXACT}
     return library.Downscale(scale_range=(scale, scale), interpolation_pair=ways, p=1.0)
 
 
