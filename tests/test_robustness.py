@@ -264,6 +264,37 @@ def test_the_challenge_is_lost_on_the_first_background_that_fools():
         assert found["challenge_accuracy"].counts() == {f"backgrounds:{backgrounds}": 20}  # an object counts once
 
 
+def test_measures_of_the_same_variants_ask_for_the_same_recipes():
+    def asked_by(name: str) -> list[str]:
+        seen = []
+        scores(
+            name,
+            lambda table: seen.append(table.get("variant", pd.Series(["original"]))[0]) or oracle(table),
+            recipes(),
+        )
+        return seen
+
+    backgrounds = [f"background:{number}" for number in range(1, 9)]
+    assert asked_by("challenge") == backgrounds and asked_by("flip_rate") == ["original", *backgrounds]
+    assert asked_by("calibration") == asked_by("selective_risk") == asked_by("average") == ["original"]
+    assert len(set(asked_by("occlusion"))) == 10  # three ways of losing three shares, and the whole picture
+    assert asked_by("foreground_sensitivity") == ["noise_background:0.2", "noise_object:0.2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("challenge", {"backgrounds": 0}), ("flip_rate", {"backgrounds": 0}), ("calibration", {"bins": 0}),
+        ("foreground_sensitivity", {"sigmas": []}), ("selective_risk", {"coverage": 0}),
+    ],
+)  # fmt: skip
+def test_options_that_make_no_sense_are_said(name, option):
+    test = plugins.find("robustness", name)
+    told = plugins.asked(test.score, {"predict": oracle, "recipes": recipes(), "vary": vary, "classes": CLASSES})
+    with pytest.raises(FieldmarkError, match=f"{next(iter(option))} is"):
+        test.score(**told, **option)
+
+
 def test_flips_are_told_apart_by_kind():
     (score,) = scores("flip_rate", background_reader, recipes()).values()
     assert score.means() == {"same kind": 0, "other kind": 1}

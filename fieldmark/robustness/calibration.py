@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fieldmark.core.contracts import Score
+from fieldmark.core.errors import FieldmarkError
 from fieldmark.robustness._accuracy import Predict, answers, by_cell
 
 HIGHER_IS_BETTER = False
@@ -28,7 +29,12 @@ def score(
     ECE is the sum over bins of |sum of (confidence - correct)| / N: every example is observed in each bin, as 0 where
     its confidence lies elsewhere, so a cell's mean is its bin's gap times its bin's share, in the data as in every
     draw of a bootstrap. A bin holds its lower end, the last one 1 too. Chance is a guess that admits to be one.
+
+    Raises:
+        FieldmarkError: ``bins`` is below 1.
     """
+    if bins < 1:
+        raise FieldmarkError(f"calibration.bins is {bins}: give at least 1.")
     probabilities_NK = answers(predict, recipes, classes)
     truth_NK = np.asarray(recipes["label"].to_numpy()[:, None] == np.asarray(classes), np.float64)
     named_N, rows_N = probabilities_NK.argmax(1), np.arange(len(recipes))

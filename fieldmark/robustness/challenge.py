@@ -10,6 +10,7 @@ import pandas as pd
 
 from fieldmark.core.contracts import Score
 from fieldmark.robustness._accuracy import Predict, Vary, by_cell, correct
+from fieldmark.robustness._backgrounds import counterfactuals
 
 HIGHER_IS_BETTER = True
 MEANING = "Share of objects that are named right on every one of several other backgrounds; it falls with their number."
@@ -27,9 +28,8 @@ def score(
 
     An object's observation is the smallest of its answers. Chance is a guess that does not look at the background.
     """
-    numbers = range(1, backgrounds + 1)
-    correct_kN = np.stack([correct(predict, vary(f"background:{k}", recipes), classes) for k in numbers])
+    correct_kN = [correct(predict, table, classes) for table in counterfactuals(vary, recipes, backgrounds)]
     cell = f"backgrounds:{backgrounds}"
     cells = [cell] * len(recipes)
-    found = by_cell(correct_kN.min(0), cells, {cell: 1.0}, combine="mean", chance=1 / len(classes))
+    found = by_cell(np.min(correct_kN, axis=0), cells, {cell: 1.0}, combine="mean", chance=1 / len(classes))
     return {"challenge_accuracy": found}

@@ -7,6 +7,7 @@ import pandas as pd
 
 from fieldmark.core.contracts import Score
 from fieldmark.robustness._accuracy import Predict, Vary, answers
+from fieldmark.robustness._backgrounds import counterfactuals
 
 HIGHER_IS_BETTER = False
 MEANING = (
@@ -31,8 +32,7 @@ def score(
     """
     own_N = answers(predict, recipes, classes).argmax(1)
     flipped, cells = [], []
-    for number in range(1, backgrounds + 1):
-        varied = vary(f"background:{number}", recipes)
+    for varied in counterfactuals(vary, recipes, backgrounds):
         flipped.append((answers(predict, varied, classes).argmax(1) != own_N).astype(np.float64))
         same_N = (varied["background"] == recipes["background"]).to_numpy(bool)
         cells.append(np.where(same_N, "same kind", "other kind"))

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from fieldmark.core.contracts import Score
+from fieldmark.core.errors import FieldmarkError
 from fieldmark.robustness._accuracy import Predict, Vary, correct
 
 HIGHER_IS_BETTER = True
@@ -28,7 +29,14 @@ def score(
     b and f are the accuracies with noise on the background and on the object, means over classes and ``sigmas``, all
     counting the same; cells are ``<label> under noise_<region>:<sigma>``. Where m is 0 or 1 the noise is too strong or
     too weak to tell, and the measure is 0.
+
+    Raises:
+        FieldmarkError: no ``sigmas``.
     """
+    if not sigmas:
+        raise FieldmarkError(
+            "foreground_sensitivity.sigmas is empty: give at least one strength of noise, such as 0.2."
+        )
     variants = {f"noise_{region}:{sigma:g}": sign for sigma in sigmas for region, sign in _SIGNS.items()}
     values = [correct(predict, vary(variant, recipes), classes) for variant in variants]
     cells = [f"{label} under {variant}" for variant in variants for label in recipes["label"]]

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fieldmark.core.contracts import Score
+from fieldmark.core.errors import FieldmarkError
 from fieldmark.robustness._accuracy import Predict, answers, by_cell
 
 HIGHER_IS_BETTER = False
@@ -31,7 +32,12 @@ def score(
     others' ranks. Their mean is the area itself, exactly; a draw of a bootstrap does not rank anew, and is the area of
     that draw to first order. ``risk_at_coverage`` keeps the whole sample's threshold in every draw, as a service that
     has set one does.
+
+    Raises:
+        FieldmarkError: ``coverage`` is not in (0, 1].
     """
+    if not 0 < coverage <= 1:
+        raise FieldmarkError(f"selective_risk.coverage is {coverage}: give a share of the examples in (0, 1].")
     probabilities_NK = answers(predict, recipes, classes)
     named = np.asarray(classes)[probabilities_NK.argmax(1)]
     wrong_N, sure_N = np.asarray(named != recipes["label"].to_numpy(), np.float64), probabilities_NK.max(1)
