@@ -11,7 +11,7 @@ ERASE = ("", "object", "box", "tile")
 CORRUPTIONS = (
     *("gaussian_noise", "shot_noise", "impulse_noise"),
     *("gaussian_blur", "defocus_blur", "motion_blur"),
-    *("fog", "snow"),
+    *("fog", "spatter"),
     *("brightness", "contrast", "pixelate", "jpeg"),
 )
 CORRUPTIONS_VERSION = 1  # of that table: raise it whenever a family or a strength changes its pixels
