@@ -126,9 +126,11 @@ def _absolute(means_DK: npt.NDArray[np.float64], weights_K: npt.NDArray[np.float
 
 
 def _relative(means_DK: npt.NDArray[np.float64], weights_K: npt.NDArray[np.float64]) -> Any:
-    """Half the contrast of two accuracies, in units of what their mean leaves room for: in [-1, 1], 0 without room."""
-    plus_D, minus_D = (means_DK[:, side].mean(1) for side in (weights_K > 0, weights_K < 0))
-    mean_D, half_D = (plus_D + minus_D) / 2, (plus_D - minus_D) / 2
+    """Half the contrast of two accuracies, in units of what their mean leaves room for: in [-1, 1], 0 without room.
+
+    Both sides have the same sum of weights, above and below 0.
+    """
+    half_D, mean_D = (_weighted_mean(means_DK * sign_K, np.abs(weights_K)) for sign_K in (np.sign(weights_K), 1))
     room_D = np.minimum(mean_D, 1 - mean_D)
     return np.divide(half_D, room_D, out=0 * room_D, where=room_D > 0)  # 0 x NaN: unknown stays unknown
 
