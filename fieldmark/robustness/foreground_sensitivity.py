@@ -14,6 +14,7 @@ MEANING = (
     "Accuracy with noise on the background minus accuracy with as much noise on the object, as a share of the largest"
     " difference that their mean leaves room for; above 0 the object matters more, below 0 the background."
 )
+_SIGNS = {"background": 1.0, "object": -1.0}
 
 
 def score(
@@ -44,6 +45,3 @@ def score(
     weights = {f"{label} under {variant}": sign for variant, sign in variants.items() for label in classes}
     found = Score(np.concatenate(values), np.array(cells, np.str_), rows, "relative", 0.0, weights)
     return {"foreground_sensitivity": found}
-
-
-_SIGNS = {"background": 1.0, "object": -1.0}
