@@ -487,7 +487,7 @@ INDEX = pd.DataFrame(
     ],
     columns=["source_id", "role", "attributes"],
 ).assign(attributes=lambda table: table["attributes"].map(json.dumps))
-PLAIN = {"fg_scale": 0.5, "fg_x": 0.4, "fg_y": 0.6, "erase": "", "keep": "", "masked": False}
+PLAIN = {"fg_scale": 0.5, "fg_x": 0.4, "fg_y": 0.6, "erase": "", "keep": "", "masked": False, "corruption": ""}
 NAMES = [
     "object colour=blue", "object colour=red", "object prop", *attributes.GEOMETRY,
     "background texture=ripples", "background texture=waves",
@@ -512,6 +512,8 @@ def test_what_a_source_does_not_say_or_the_picture_does_not_show_is_unknown() ->
     assert told(fg_source="disc", bg_source="bay", masked=True) == [0, 1, 1, 0, 1, 0, UNKNOWN, UNKNOWN]
     assert told(fg_source="disc", bg_source="bay", erase="box") == [UNKNOWN] * 6 + [0, 1]
     assert told(fg_source="disc", bg_source="bay", keep="{}") == [UNKNOWN] * 8
+    assert told(fg_source="disc", bg_source="bay", corruption="drop_random:0.5") == [UNKNOWN] * 8
+    assert told(fg_source="disc", bg_source="bay", corruption="fog:3") == [0, 1, 1, 0, 1, 0, 0, 1]
 
 
 def test_a_photo_tells_nothing_of_where_its_object_is() -> None:

@@ -150,10 +150,12 @@ def test_cell_means_leave_out_the_unknown() -> None:
     assert score.value == 0.75
 
 
-def test_worst_weighted_and_contrast() -> None:
+def test_worst_weighted_and_the_other_ways_to_combine() -> None:
     assert scored("worst", {"a": 1, "b": 1}).value == 0.5
     assert scored("mean", {"a": 3, "b": 1}).value == 0.625
     assert scored("contrast", {"a": -1, "b": 1}).value == 0.5
+    assert scored("absolute", {"a": 1, "b": 1}).value == 1.5
+    assert scored("relative", {"a": -1, "b": 1}).value == 1  # half of .5, of the .25 that a mean of .75 leaves
 
 
 @pytest.mark.parametrize("combine", contracts.COMBINE)

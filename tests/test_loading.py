@@ -13,14 +13,17 @@ import pytest
 from PIL import Image
 
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.core.tables import CORRUPTIONS, INDEX, RECIPE, conform
+from fieldmark.core.tables import CORRUPTIONS, CORRUPTIONS_VERSION, INDEX, RECIPE, conform
 from fieldmark.loading import augment, cache
 from fieldmark.loading.batches import PixelBatches, tokens
 from fieldmark.loading.cache import rendered
+from fieldmark.loading.corruptions import TABLE
 from fieldmark.loading.keys import keys, render_keys
 from fieldmark.loading.painting import GREY
+from fieldmark.loading.regions import PATCHES, noisy
 from fieldmark.loading.render import render
 from fieldmark.loading.sources import Sources
+from fieldmark.variants.nearer import zoomed
 
 BLUE, GREEN, RED, YELLOW, WHITE = (0, 0, 200), (0, 200, 0), (200, 0, 0), (200, 200, 0), (250, 250, 250)
 BOX = np.s_[3:5, 2:6]  # where the plain recipe puts the object, at 8 px
@@ -199,16 +202,46 @@ def test_noise_follows_the_seed_and_its_severity(sources):
 
 @pytest.mark.parametrize("family", CORRUPTIONS)
 def test_every_family_hurts_more_with_severity(family):
-    assert set(augment.SEVERITIES) == set(CORRUPTIONS)
-    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8).repeat(4, 0).repeat(4, 1)
+    y, x = np.mgrid[:80, :80]
+    image = np.stack([128 + 90 * np.sin(x / 2 + y / turn) for turn in (3, 5, 7)], 2).astype(np.uint8)
     harm = [np.abs(augment.corrupt(image, f"{family}:{s}", 0).astype(int) - image).mean() for s in range(1, 6)]
     assert harm == sorted(harm) and harm[0] > 0
+    assert (augment.corrupt(image, f"{family}:3", 7) == augment.corrupt(image, f"{family}:3", 7)).all()
+
+
+def test_the_table_of_corruptions_is_the_one_its_version_names():
+    assert tuple(TABLE) == CORRUPTIONS
+    pinned = {1: "4c64bb925cc53b3a1eec9bfe395d76d19674552c93e1e8ce1c78addeba120697"}  # a change needs a new version
+    assert augment.corruptions_sha256() == pinned[CORRUPTIONS_VERSION]
+
+
+def test_known_corruptions_of_a_grey_picture():
+    grey = np.full((50, 50, 3), 100, np.uint8)
+    assert (augment.corrupt(grey, "brightness:2", 0) == 100 + 51).all()  # a fifth of 255
+    assert (augment.corrupt(grey, "contrast:1", 0) == 100).all()
+    speckled = augment.corrupt(grey, "impulse_noise:3", 0)
+    assert set(np.unique(speckled)) == {0, 100, 255}
+    assert (speckled != 100).any(2).mean() == pytest.approx(0.09, abs=0.005)
+    halves = np.repeat([np.full(50, 60), np.full(50, 140)], 25, 0)[..., None].repeat(3, 2).astype(np.uint8)
+    assert set(np.unique(augment.corrupt(halves, "contrast:3", 0))) == {
+        92,
+        108,
+    }  # a fifth of 40 about their mean of 100
+
+
+def test_a_new_version_of_the_table_gives_new_names_to_what_it_corrupts(sources, monkeypatch):
+    recipes = recipes_of({}, NOISE)
+    plain, corrupted = render_keys(recipes, sources.index, SIZE)
+    monkeypatch.setattr("fieldmark.loading.keys.CORRUPTIONS_VERSION", 2)
+    again = render_keys(recipes, sources.index, SIZE)
+    assert again[0] == plain and again[1] != corrupted
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"corruption": "fog:3"}, "no corruption is called 'fog:3'"),
+        ({"corruption": "hail:3"}, "no corruption is called 'hail:3'"),
+        ({"corruption": "fog:6"}, "no corruption is called 'fog:6'"),
         ({"crop_x": 17}, "leaves its scene 'sea'"),
         ({"crop_y": -1}, "leaves its scene 'sea'"),
         ({"bg_source": "moon"}, "the source 'moon', which the index lacks"),
@@ -222,6 +255,88 @@ def test_what_cannot_be_rendered_is_said(sources, change, sentence):
 def test_little_memory_changes_nothing(sources):
     forgetful = Sources(sources.root, sources.index, memory=1)
     assert (draw(forgetful).image_HW3 == draw(sources).image_HW3).all()
+
+
+# --- what the true mask decides ---------------------------------------------------------------------------------------
+
+PATCH = 2  # px, so that a picture is 14 x 14 patches of 2 x 2
+WHOLE = PATCH * PATCHES
+
+
+def lost_of(sources, corruption, size=WHOLE, **change):
+    """A picture of 28 x 28 in which the fish covers 14 x 7 pixels, some patches of it lost; and which pixels were."""
+    plain, changed = draw(sources, size, **change), draw(sources, size, corruption=corruption, **change)
+    lost_HW = (changed.image_HW3 == 0).all(2) & ~(plain.image_HW3 == 0).all(2)
+    assert (changed.image_HW3[~lost_HW] == plain.image_HW3[~lost_HW]).all()
+    assert (changed.mask_HW == np.where(lost_HW, 0, plain.mask_HW)).all()  # what is lost is no longer seen
+    return lost_HW, plain.mask_HW > 0
+
+
+def patches(pixels_HW):
+    """Which of 14 x 14 patches have any of these pixels."""
+    return pixels_HW.reshape(PATCHES, PATCH, PATCHES, PATCH).any((1, 3))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_whole_patches_are_lost_as_many_as_asked_for(sources, share):
+    for how in ("random", "object", "background"):
+        lost_HW, _ = lost_of(sources, f"drop_{how}:{share}")
+        assert patches(lost_HW).sum() == round(share * 196) and lost_HW.sum() == PATCH**2 * patches(lost_HW).sum()
+
+
+def test_patches_are_lost_on_the_object_first_or_last(sources):
+    object_hw = patches(lost_of(sources, "drop_random:0.1")[1])
+    share = object_hw.sum() / 196
+    assert (patches(lost_of(sources, f"drop_object:{share}")[0]) == object_hw).all()
+    assert (patches(lost_of(sources, f"drop_background:{1 - share}")[0]) == ~object_hw).all()
+    assert (patches(lost_of(sources, f"drop_object:{share / 2}")[0]) <= object_hw).all()
+    assert lost_of(sources, "drop_random:1")[0].all()
+
+
+def test_what_a_smaller_share_loses_a_larger_one_loses_too(sources):
+    for how in ("random", "object", "background"):
+        lost = [lost_of(sources, f"drop_{how}:{share}", seed=3)[0] for share in (0.1, 0.4, 0.7)]
+        assert (lost[0] <= lost[1]).all() and (lost[1] <= lost[2]).all()
+    assert (lost_of(sources, "drop_random:0.4", seed=3)[0] != lost_of(sources, "drop_random:0.4", seed=4)[0]).any()
+
+
+@pytest.mark.parametrize("natural", [False, True])
+def test_a_nearer_look_does_not_see_what_was_lost(sources, natural):
+    photo = {"fg_source": "photo", "bg_source": "photo", "crop_x": 2} if natural else {"occluder_side": 0.1}
+    for how in ("random", "object", "background"):
+        recipes = recipes_of(photo | {"corruption": f"drop_{how}:0.5", "seed": 5})
+        (far,) = recipes.itertuples(index=False)
+        lost_HW = (render(far, sources, WHOLE).image_HW3 == 0).all(2)
+        box = np.array([[0.5, 0.25, 0.5]])  # the middle of the upper half
+        once = zoomed(recipes, box)
+        twice = zoomed(zoomed(recipes, np.array([[0.5, 0.5, 1.0]])), box)  # by way of the whole picture
+        upper = lost_HW[: WHOLE // 2, WHOLE // 4 : -WHOLE // 4].repeat(2, 0).repeat(2, 1)
+        for near in (once, twice):
+            (recipe,) = near.itertuples(index=False)
+            assert ((render(recipe, sources, WHOLE).image_HW3 == 0).all(2) == upper).all()
+
+
+def test_noise_in_a_region_has_the_same_length_whatever_its_area(sources):
+    grey = np.full((40, 40, 3), 128, np.uint8)
+    region = np.zeros((40, 40), bool)
+    region[:20] = True
+    for area in (region, region & region.T, np.ones_like(region)):
+        difference = noisy(grey, area, 0.05, 1).astype(float) - 128
+        assert not difference[~area].any()
+        length = np.sqrt(np.square(difference).sum())
+        assert length == pytest.approx(0.05 * 255 * np.sqrt(grey.size), rel=0.002)  # rounded to whole levels
+    assert (noisy(grey, region, 0.05, 1) == noisy(grey, region, 0.05, 1)).all()
+    assert (noisy(grey, region, 0.05, 1) != noisy(grey, region, 0.05, 2)).any()
+    assert (noisy(grey, np.zeros_like(region), 0.05, 1) == grey).all()  # no region, no noise
+
+
+def test_noise_lies_on_the_visible_object_or_beside_it(sources):
+    plain = draw(sources, WHOLE, occluder_side=0.2)
+    for where, region in {"object": plain.mask_HW > 0, "background": plain.mask_HW == 0}.items():
+        noised = draw(sources, WHOLE, occluder_side=0.2, corruption=f"noise_{where}:0.2")
+        changed_HW = (noised.image_HW3 != plain.image_HW3).any(2)
+        assert (changed_HW <= region).all() and changed_HW.sum() > 0.9 * region.sum()
+        assert (noised.mask_HW == plain.mask_HW).all()
 
 
 # --- keys -----------------------------------------------------------------------------------------------------------
@@ -242,6 +357,15 @@ BLACK = {"masked": True, "erase": "box"}
         ({}, {"occluder_x": 0.9}, True),
         ({}, {"occluder_side": 0.1}, False),
         ({}, {"masked": True}, False),
+        ({"corruption": "drop_object:0.25"}, {"corruption": "drop_object:0.5"}, False),
+        ({"corruption": "drop_object:0.5"}, {"corruption": "drop_background:0.5"}, False),
+        ({"corruption": "noise_object:0.2"}, {"corruption": "noise_background:0.2"}, False),
+        ({"corruption": "drop_random:0.5"}, {"corruption": "drop_random:0.5", "seed": 1}, False),
+        (
+            {"corruption": "drop_object:0.5", "masked": True},
+            {"corruption": "drop_object:0.5", "masked": True, "bg_source": "lava"},
+            True,
+        ),
         ({"masked": True}, {"masked": True, "bg_source": "lava", "crop_x": 3}, True),
         ({"masked": True}, {"masked": True, "fg_angle": 1.0}, False),
         (BLACK, BLACK | {"fg_scale": 0.7, "erase": "tile", "corruption": "jpeg:3"}, True),

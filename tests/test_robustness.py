@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 
 from fieldmark.core import plugins
+from fieldmark.core.contracts import Score
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.robustness._accuracy import correct
+from fieldmark.stats import Observed, bootstrap
 
 CLASSES = ("bird", "mammal")
 PAIRS = {"bird": "water", "mammal": "land"}
@@ -25,7 +27,8 @@ def recipes() -> pd.DataFrame:
 
 
 def vary(name: str, table: pd.DataFrame) -> pd.DataFrame:
-    """Same-class and other-class backgrounds; the variants not named here leave all as it is."""
+    """Other backgrounds, and what can't be seen any more; the variants not named here leave all as it is."""
+    kind, _, number = name.partition(":")
     usual = table["label"].map(PAIRS)
     unusual = usual.map({"land": "water", "water": "land"})
     table = table.assign(variant=name)
@@ -35,6 +38,10 @@ def vary(name: str, table: pd.DataFrame) -> pd.DataFrame:
         return table.assign(background=unusual)
     if name == "mixed_rand":
         return table.assign(background=usual.where(table["n"] < 2, unusual))  # 2 of 5 as usual
+    if kind == "background":  # kinds take turns
+        return table.assign(background=((table["n"] + int(number)) % 2).map({0: "land", 1: "water"}))
+    if kind in ("drop_object", "noise_object", "drop_background", "noise_background"):
+        return table.assign(hidden=kind.partition("_")[2])
     return table
 
 
@@ -43,11 +50,17 @@ def one_hot(names: pd.Series) -> np.ndarray:
 
 
 def oracle(table: pd.DataFrame) -> np.ndarray:
-    return one_hot(table["label"])
+    return one_hot(blind(table["label"], table, "object"))
 
 
 def background_reader(table: pd.DataFrame) -> np.ndarray:
-    return one_hot(table["background"].map({background: label for label, background in PAIRS.items()}))
+    read = table["background"].map({background: label for label, background in PAIRS.items()})
+    return one_hot(blind(read, table, "background"))
+
+
+def blind(names: pd.Series, table: pd.DataFrame, what: str) -> pd.Series:
+    """Who can't see what it reads says the first class."""
+    return names.where(table["hidden"] != what, CLASSES[0]) if "hidden" in table else names
 
 
 def constant(table: pd.DataFrame) -> np.ndarray:
@@ -127,7 +140,20 @@ KNOWN = {
     "acc_mixed_next": (1, 0.5, 0),
     "bg_gap": (0, 0, 0.6),  # 1 - .4
     "corruption_accuracy": (1, 0.5, 0.5),
+    "challenge_accuracy": (1, 0.5, 0),  # on one of any two backgrounds the reader is wrong
+    "flip_rate": (0, 0, 0.5),  # on the other kind always, on the same kind never
+    "occlusion_random": (1, 0.5, 0.5),
+    "occlusion_object": (1 / 6 + 5 / 12, 0.5, 0.5),  # 1 at share 0, whose weight is 1/6; else 1/2
+    "occlusion_background": (1, 0.5, 0.5),
+    "occlusion_gap": (5 / 12, 0, 0),
+    "foreground_sensitivity": (1, 0, 0),  # (1 - .5) / (2 x .25); the reader is right on half of both
+    "ece_15_equal_width": (0, 0, 0.5),  # the reader is sure and right half of the time
+    "brier": (0, 0.5, 1),
+    "nll": (0, np.log(2), 63 * np.log(2)),  # half of -log(2^-126), where probabilities are cut off
+    "aurc": (0, 0.5, 0.5),
+    "risk_at_coverage:0.8": (0, 0.5, 0.5),
 }
+NO_GAP = {"alignment_gap", "bg_gap", "flip_rate", "occlusion_gap", "foreground_sensitivity", "ece_15_equal_width"}
 
 
 @pytest.mark.parametrize("position, predict", [(0, oracle), (1, constant), (2, background_reader)])
@@ -138,8 +164,8 @@ def test_known_answers(position, predict):
 
 def test_chance_is_a_fair_guess_or_no_gap():
     found = {metric: score.chance for name in TESTS for metric, score in scores(name, oracle, recipes()).items()}
-    assert {metric for metric, chance in found.items() if chance == 0} == {"alignment_gap", "bg_gap"}
-    assert {chance for chance in found.values() if chance} == {0.5}
+    assert {metric for metric, chance in found.items() if chance == 0} == NO_GAP
+    assert {metric: chance for metric, chance in found.items() if chance not in (0, 0.5)} == {"nll": np.log(2)}
 
 
 def test_missing_group_makes_the_worst_unknown():
@@ -188,3 +214,225 @@ def test_broken_probabilities_are_refused():
         correct(not_finite, recipes(), CLASSES)
     with pytest.raises(FieldmarkError, match=r"shape \(20, 3\)"):
         correct(lambda table: np.ones((len(table), 3)), recipes(), CLASSES)
+
+
+# Group measures and a direct computation
+
+
+def guesses(seed: int, count: int = 300) -> tuple[pd.DataFrame, np.ndarray]:
+    """Examples of random labels and backgrounds, some rare, with random probabilities."""
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame({"label": rng.choice(CLASSES, count), "background": rng.choice(["land", "water"], count)})
+    table["background"] = table["background"].where(rng.random(count) < 0.7, table["label"].map(PAIRS))
+    table["group"] = table["label"] + " on " + table["background"]
+    return table, rng.dirichlet([1, 1], count)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_group_measures_equal_a_direct_computation(seed):
+    table, probabilities = guesses(seed)
+    right = table.assign(right=np.where(probabilities[:, 0] >= 0.5, *CLASSES) == table["label"])
+    groups = right.groupby("group")["right"].mean()
+    aligned = right.groupby(right["background"] == right["label"].map(PAIRS))["right"].mean()
+    expected = {
+        "average": right["right"].mean(),
+        "worst_group": groups.min(),
+        "acc_groupmean": groups.mean(),
+        "acc_trainprior": sum(share * groups[group] for group, share in TRAIN.items()),
+        "alignment_gap": aligned[True] - aligned[False],
+    }
+    for name, value in expected.items():
+        (score,) = scores(name, lambda _: probabilities, table).values()
+        assert score.value == pytest.approx(value)
+    (score,) = scores("worst_group", lambda _: probabilities, table).values()
+    assert score.means() == pytest.approx(groups.to_dict())
+    assert score.counts() == table["group"].value_counts().to_dict()
+
+
+# Backgrounds, patches and noise
+
+
+def test_the_challenge_is_lost_on_the_first_background_that_fools():
+    def fooled_by_the_third(table: pd.DataFrame) -> np.ndarray:
+        wrong = (table["variant"] == "background:3") & (table["n"] == 0)
+        return np.where(wrong.to_numpy()[:, None], 1 - oracle(table), oracle(table))
+
+    challenge = plugins.find("robustness", "challenge")
+    for backgrounds, value in {2: 1, 3: 0.8, 8: 0.8}.items():
+        found = challenge.score(fooled_by_the_third, recipes(), vary=vary, classes=CLASSES, backgrounds=backgrounds)
+        assert found["challenge_accuracy"].means() == {f"backgrounds:{backgrounds}": pytest.approx(value)}
+        assert found["challenge_accuracy"].counts() == {f"backgrounds:{backgrounds}": 20}  # an object counts once
+
+
+def test_measures_of_the_same_variants_ask_for_the_same_recipes():
+    def asked_by(name: str) -> list[str]:
+        seen = []
+        scores(
+            name,
+            lambda table: seen.append(table.get("variant", pd.Series(["original"]))[0]) or oracle(table),
+            recipes(),
+        )
+        return seen
+
+    backgrounds = [f"background:{number}" for number in range(1, 9)]
+    assert asked_by("challenge") == backgrounds and asked_by("flip_rate") == ["original", *backgrounds]
+    assert asked_by("calibration") == asked_by("selective_risk") == asked_by("average") == ["original"]
+    assert len(set(asked_by("occlusion"))) == 10  # three ways of losing three shares, and the whole picture
+    assert asked_by("foreground_sensitivity") == ["noise_background:0.2", "noise_object:0.2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("challenge", {"backgrounds": 0}), ("flip_rate", {"backgrounds": 0}), ("calibration", {"bins": 0}),
+        ("foreground_sensitivity", {"sigmas": []}), ("selective_risk", {"coverage": 0}),
+    ],
+)  # fmt: skip
+def test_options_that_make_no_sense_are_said(name, option):
+    test = plugins.find("robustness", name)
+    told = plugins.asked(test.score, {"predict": oracle, "recipes": recipes(), "vary": vary, "classes": CLASSES})
+    with pytest.raises(FieldmarkError, match=f"{next(iter(option))} is"):
+        test.score(**told, **option)
+
+
+def test_flips_are_told_apart_by_kind():
+    (score,) = scores("flip_rate", background_reader, recipes()).values()
+    assert score.means() == {"same kind": 0, "other kind": 1}
+    assert score.counts() == {"same kind": 80, "other kind": 80}
+    (score,) = scores("flip_rate", lambda table: 1 - oracle(table), recipes()).values()
+    assert score.value == 0  # wrong, but not because of the background
+
+
+def test_an_occlusion_curve_is_its_points_and_the_area_under_it():
+    def half_way(table: pd.DataFrame) -> np.ndarray:
+        lost = table["variant"].str.partition(":")[2].where(table["variant"] != "original", "0").astype(float)
+        return np.where((lost >= 0.5).to_numpy()[:, None], 1 - oracle(table), oracle(table))
+
+    occlusion = plugins.find("robustness", "occlusion")
+    found = occlusion.score(half_way, recipes(), vary=vary, classes=CLASSES, shares=(0, 0.2, 0.5, 1))
+    curve = found["occlusion_random"]
+    assert curve.means() == {"random:0": 1, "random:0.2": 1, "random:0.5": 0, "random:1": 0}
+    assert curve.value == pytest.approx(0.2 + 0.3 / 2)
+    for shares in [(0.5,), (0.5, 0.2), (0, 0, 1), (0, 2)]:
+        with pytest.raises(FieldmarkError, match="occlusion.shares is"):
+            occlusion.score(oracle, recipes(), vary=vary, classes=CLASSES, shares=shares)
+
+
+def relative(plus: float, minus: float) -> float:
+    values = np.array([plus, minus])
+    return Score(values, np.array(["b", "f"]), np.arange(2), "relative", 0.0, {"b": 1.0, "f": -1.0}).value
+
+
+@pytest.mark.parametrize(
+    ("on_background", "on_object", "value"),
+    [
+        (0.9, 0.5, 2 / 3),  # .4 / (2 x .3)
+        (0.5, 0.9, -2 / 3),
+        (0.6, 0.2, 0.5),  # .4 / (2 x .4)
+        (1, 0.5, 1), (0.5, 0, 1), (0, 0.5, -1), (1, 0, 1),  # as different as their mean allows
+        (0.7, 0.7, 0), (1, 1, 0), (0, 0, 0),
+    ],
+)  # fmt: skip
+def test_relative_foreground_sensitivity_by_hand(on_background, on_object, value):
+    assert relative(on_background, on_object) == pytest.approx(value)
+
+
+def test_relative_foreground_sensitivity_of_the_unknown_is_unknown():
+    assert np.isnan(relative(np.nan, 0.5)) and np.isnan(relative(1, np.nan))
+
+
+def test_a_background_reader_is_more_sensitive_off_the_object_where_backgrounds_are_usual():
+    usual = recipes().query("group == 'bird on water' or group == 'mammal on land'")
+    (score,) = scores("foreground_sensitivity", background_reader, usual).values()
+    assert score.value == -1
+    assert score.means() == {
+        "bird under noise_background:0.2": 1, "bird under noise_object:0.2": 1,
+        "mammal under noise_background:0.2": 0, "mammal under noise_object:0.2": 1,
+    }  # fmt: skip
+
+
+def test_classes_count_the_same_in_foreground_sensitivity():
+    few = recipes().query("label == 'bird' or n == 0")  # 10 birds, 2 mammals
+    (score,) = scores("foreground_sensitivity", oracle, few).values()
+    assert score.value == 1  # f = .5, not 10/12
+
+
+# Calibration and risk
+
+
+@pytest.mark.parametrize("bins", [1, 4, 15])
+def test_calibration_error_is_that_of_torchmetrics(bins):
+    import torch
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
+    classes = ("a", "b", "c")
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        probabilities = rng.dirichlet([0.4, 0.6, 1], 500)
+        labels = rng.integers(0, 3, 500)
+        table = pd.DataFrame({"label": np.asarray(classes)[labels]})
+        calibration = plugins.find("robustness", "calibration")
+        found = calibration.score(lambda _, given=probabilities: given, table, classes=classes, bins=bins)
+        told = torch.from_numpy(probabilities), torch.from_numpy(labels)
+        theirs = multiclass_calibration_error(*told, num_classes=3, n_bins=bins, norm="l1")
+        assert found[f"ece_{bins}_equal_width"].value == pytest.approx(float(theirs), abs=1e-6)
+        assert found["brier"].value == pytest.approx(((probabilities - np.eye(3)[labels]) ** 2).sum(1).mean())
+        assert found["nll"].value == pytest.approx(float(torch.nn.functional.nll_loss(told[0].log(), told[1])))
+
+
+def test_calibration_error_by_hand():
+    table = pd.DataFrame({"label": ["bird", "bird", "mammal", "mammal"]})
+    said = np.array([[0.9, 0.1], [0.7, 0.3], [0.7, 0.3], [0.3, 0.7]])  # right, right, wrong, right
+    calibration = plugins.find("robustness", "calibration")
+    score = calibration.score(lambda _: said, table, classes=CLASSES, bins=10)["ece_10_equal_width"]
+    assert score.value == pytest.approx((0.1 + abs(3 * 0.7 - 2)) / 4)
+    assert score.means()["confidence:0.900"] == pytest.approx(-0.1 / 4)  # too modest by .1, a quarter of the examples
+
+
+def test_a_bootstrap_of_the_calibration_error_is_exact():
+    table, probabilities = guesses(0, 60)
+    table = table.assign(fg_source=[f"source {n % 12}" for n in range(60)])  # five examples each
+    calibration = plugins.find("robustness", "calibration")
+
+    def error(rows: np.ndarray) -> Score:
+        drawn = table.iloc[rows]
+        return calibration.score(lambda _: probabilities[rows], drawn, classes=CLASSES, bins=5)["ece_5_equal_width"]
+
+    score = error(np.arange(60))
+    times_DS = np.random.default_rng(0).multinomial(12, np.full(12, 1 / 12), size=20)
+    times = {"fg_source": pd.DataFrame(times_DS, columns=[f"source {n}" for n in range(12)])}
+    found = bootstrap._recompute(score, bootstrap._sums(Observed(score, table), ["fg_source"]), times)
+    expected = [error(np.repeat(np.arange(60), np.tile(drawn_S, 5))).value for drawn_S in times_DS]
+    assert found == pytest.approx(expected)
+
+
+def aurc(sure: np.ndarray, wrong: np.ndarray, times: np.ndarray) -> float:
+    """The area under risk against coverage as it is defined, of examples that count ``times``."""
+    above = sure[None] >= sure[:, None]
+    return float((times * (above @ (times * wrong)) / (above @ times).clip(1)).sum() / times.sum())
+
+
+@pytest.mark.parametrize("decimals", [1, 6])  # with and without examples of equal confidence
+def test_area_under_risk_and_coverage_equals_its_definition(decimals):
+    for seed in range(3):
+        table, probabilities = guesses(seed)
+        probabilities = probabilities.round(decimals)
+        wrong = (np.where(probabilities[:, 0] >= 0.5, *CLASSES) != table["label"]).to_numpy(float)
+        sure = probabilities.max(1)
+        found = scores("selective_risk", lambda _, given=probabilities: given, table)
+        assert found["aurc"].value == pytest.approx(aurc(sure, wrong, np.ones(len(table))))
+        most = sure >= np.sort(sure)[-240]
+        assert found["risk_at_coverage:0.8"].value == pytest.approx(wrong[most].mean())
+
+
+def test_a_bootstrap_of_the_area_has_the_spread_of_one_that_ranks_anew():
+    rng = np.random.default_rng(0)
+    sure = rng.uniform(0.5, 1, 400)
+    wrong = (rng.random(400) > sure).astype(float)  # calibrated
+    table = pd.DataFrame({"label": np.where(wrong, "mammal", "bird")})
+    found = scores("selective_risk", lambda _: np.stack([sure, 1 - sure], 1), table)["aurc"]
+    times = rng.multinomial(400, np.full(400, 1 / 400), size=1000)
+    exact = np.array([aurc(sure, wrong, drawn) for drawn in times])
+    quick = times @ found.values / 400
+    assert quick.std() == pytest.approx(exact.std(), rel=0.03)
+    assert np.corrcoef(exact, quick)[0, 1] > 0.98

@@ -131,7 +131,7 @@ def test_a_box_there_and_back_is_the_same_mask() -> None:
 
 def recipes(**change: object) -> pd.DataFrame:
     row = {"crop_x": 40, "crop_y": 20, "crop_side": 200, "fg_x": 0.4, "fg_y": 0.6, "fg_scale": 0.5, "keep": "",
-           "occluder_x": 0.2, "occluder_y": 0.2, "occluder_side": 0.1}  # fmt: skip
+           "corruption": "", "occluder_x": 0.2, "occluder_y": 0.2, "occluder_side": 0.1}  # fmt: skip
     return pd.DataFrame([row | change])
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from fieldmark import variants
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.core.tables import CORRUPTIONS, RECIPE, conform
+from fieldmark.core.tables import CORRUPTIONS, DROPS, RECIPE, REGION_NOISE, conform
 
 PAIRS = {"bird": "water", "mammal": "land"}
 PLAIN = {
@@ -14,7 +14,11 @@ PLAIN = {
     "corruption": "", "keep": "", "masked": False, "seed": 7,
 }  # fmt: skip
 FIXED = ["original", "only_fg", "no_fg", "only_bg_box", "only_bg_tiled", "mixed_same", "mixed_rand", "mixed_next"]
-PARAMETRIC = ["on_object:0.25", "off_object:0.25", *(f"{family}:3" for family in CORRUPTIONS)]
+PARAMETRIC = [
+    *("on_object:0.25", "off_object:0.25", "background:1", "background:2", "background:9"),
+    *(f"{name}:0.5" for name in (*DROPS, *REGION_NOISE)),
+    *(f"{family}:3" for family in CORRUPTIONS),
+]
 
 
 def recipes_of(*rows):
@@ -66,6 +70,31 @@ def test_mixed_same_borrows_what_goes_with_the_label_from_another_example():
     assert changed("mixed_same") <= {"bg_source", "crop_x", "crop_y", "crop_side", "background", "group"}
 
 
+MANY = pd.concat(
+    [recipes_of(*((f"{kind}{n}", ("bird", "mammal")[n % 2], kind, f"{kind}-{n}") for n in range(9))) for kind in
+     ("water", "land")], ignore_index=True,
+)  # fmt: skip
+
+
+def test_counterfactual_backgrounds_take_turns_and_repeat_none_before_all_were_lent():
+    found = [apply(f"background:{number}", MANY) for number in range(1, 21)]
+    for row, own in enumerate(MANY["bg_source"]):
+        sequence = [table["bg_source"][row] for table in found]
+        kinds = [table["background"][row] for table in found]
+        assert own not in sequence
+        assert all(one != other for one, other in zip(kinds, kinds[1:], strict=False))  # so any even number is balanced
+        assert len(set(sequence[:16])) == 16  # of its own kind 8 others lend, of the other kind 9
+        assert len(set(sequence)) == 17
+    starts = [table["background"][row] for table in found[:1] for row in range(len(MANY))]
+    assert 4 < starts.count("water") < 14  # drawn for each example
+
+
+def test_counterfactual_backgrounds_spread_over_the_lenders():
+    sequences = {tuple(apply(f"background:{number}", MANY)["bg_source"]) for number in range(1, 9)}
+    assert len(sequences) == 8
+    assert not apply("background:1", MANY, seed=1)["bg_source"].equals(apply("background:1", MANY)["bg_source"])
+
+
 def test_the_crop_comes_with_its_scene():
     crops = dict(zip(FOUR["bg_source"], FOUR["crop_x"], strict=True))
     mixed = apply("mixed_same")
@@ -90,7 +119,7 @@ def test_backgrounds_stay_in_their_part():
     two = pd.concat(
         [FOUR, FOUR.assign(part="val", example_id="v" + FOUR["example_id"], bg_source="v" + FOUR["bg_source"])]
     )
-    for name in ("mixed_same", "mixed_rand", "mixed_next"):
+    for name in ("mixed_same", "mixed_rand", "mixed_next", "background:1", "background:4"):
         mixed = apply(name, two)
         assert (mixed["bg_source"].str.startswith("v") == (mixed["part"] == "val")).all()
         pd.testing.assert_frame_equal(mixed.iloc[:4], apply(name))  # what another part holds does not matter
@@ -117,7 +146,8 @@ def test_occluders_are_equal_squares_on_and_off_the_object():
 
 def test_names_lists_them_all():
     assert variants.names() == [
-        *FIXED, "on_object:<area>", "off_object:<area>", *(f"{family}:<1-5>" for family in CORRUPTIONS)
+        *FIXED, "background:<number>", "on_object:<area>", "off_object:<area>", *(f"{name}:<share>" for name in DROPS),
+        *(f"{name}:<sigma>" for name in REGION_NOISE), *(f"{family}:<1-5>" for family in CORRUPTIONS)
     ]  # fmt: skip
 
 
@@ -127,6 +157,12 @@ def test_names_lists_them_all():
         ("mixed", "there is no variant 'mixed': use one of original"),
         ("gaussian_noise", "there is no variant"),
         ("gaussian_noise:6", "a severity of 1 to 5"),
+        ("background:0", "there is no variant 'background:0'"),
+        ("background:x", "there is no variant 'background:x'"),
+        ("drop_object:0", r"'drop_object:0' needs a share of the patches in \(0, 1\]"),
+        ("drop_random:1.5", "a share of the patches"),
+        ("noise_object:-1", "a strength above 0"),
+        ("noise_object:loud", "a strength above 0"),
         ("on_object:2", r"an area in \(0, 1\]"),
         ("on_object:big", r"an area in \(0, 1\]"),
     ],

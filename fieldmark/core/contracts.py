@@ -123,5 +123,25 @@ def _contrast(means_DK: npt.NDArray[np.float64], weights_K: npt.NDArray[np.float
     return (means_DK * weights_K).sum(1)
 
 
+def _absolute(means_DK: npt.NDArray[np.float64], weights_K: npt.NDArray[np.float64]) -> Any:
+    return (np.abs(means_DK) * weights_K).sum(1)
+
+
+def _relative(means_DK: npt.NDArray[np.float64], weights_K: npt.NDArray[np.float64]) -> Any:
+    """Half the contrast of two accuracies, in units of what their mean leaves room for: in [-1, 1], 0 without room.
+
+    Both sides have the same sum of weights, above and below 0.
+    """
+    half_D, mean_D = (_weighted_mean(means_DK * sign_K, np.abs(weights_K)) for sign_K in (np.sign(weights_K), 1))
+    room_D = np.minimum(mean_D, 1 - mean_D)
+    return np.divide(half_D, room_D, out=0 * room_D, where=room_D > 0)  # 0 x NaN: unknown stays unknown
+
+
 #: How cell means (D draws, K cells) and cell weights (K,) become D numbers.
-COMBINE = {"mean": _weighted_mean, "worst": _worst, "contrast": _contrast}
+COMBINE = {
+    "mean": _weighted_mean,
+    "worst": _worst,
+    "contrast": _contrast,
+    "absolute": _absolute,
+    "relative": _relative,
+}

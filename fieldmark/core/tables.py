@@ -7,7 +7,16 @@ from fieldmark.core.errors import FieldmarkError
 ROLES = ("photo", "cutout", "scene")
 PARTS = ("train", "train_unbiased", "val", "test")
 ERASE = ("", "object", "box", "tile")
-CORRUPTIONS = ("gaussian_noise", "gaussian_blur", "jpeg")  # families; loading.augment holds how strong each severity is
+#: Families of corruption, noise first, then blur, weather, digital; ``loading.corruptions`` holds how strong each is.
+CORRUPTIONS = (
+    *("gaussian_noise", "shot_noise", "impulse_noise"),
+    *("gaussian_blur", "defocus_blur", "motion_blur"),
+    *("fog", "spatter"),
+    *("brightness", "contrast", "pixelate", "jpeg"),
+)
+CORRUPTIONS_VERSION = 1  # of that table: raise it whenever a family or a strength changes its pixels
+DROPS = ("drop_random", "drop_object", "drop_background")  # ways to lose patches of a picture
+REGION_NOISE = ("noise_object", "noise_background")  # where noise can be put
 
 #: One row per source image in ``data/raw/<dataset>/index.parquet``, sorted by ``source_id``.
 INDEX = {
@@ -50,7 +59,7 @@ RECIPE = {
     "occluder_x": "float64",  # centre of a grey square, fraction of the frame
     "occluder_y": "float64",
     "occluder_side": "float64",  # fraction of the frame's side; 0 = no occluder
-    "corruption": "str",  # "<family>:<severity 1-5>", "" = none
+    "corruption": "str",  # "<family>:<severity 1-5>", "<drop>:<share>" or "<region noise>:<sigma>", "" = none
     "keep": "str",  # JSON of a token mask whose other pixels are painted over (variants.nearer.kept); "" = nothing is
     "masked": "bool",  # last of all, pixels off the visible object become black: the true mask, on the pixels
     "seed": "int64",  # of everything random in rendering this example

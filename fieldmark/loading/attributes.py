@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fieldmark.core.errors import FieldmarkError
+from fieldmark.core.tables import DROPS
 
 Known = Mapping[str, Mapping[str, Any]]  # source_id -> its attributes
 Floats = npt.NDArray[np.float32]
@@ -52,6 +53,7 @@ def table(recipes: pd.DataFrame, index: pd.DataFrame, *, middle: float = 0.625) 
         },
     }
     values_NA = np.stack([*columns.values()], 1)
+    whole = whole & np.array([not name.startswith(DROPS) for name in recipes["corruption"]], bool)
     values_NA[~whole] = np.nan  # part of the picture is painted over: who knows which
     return [*columns], values_NA
 

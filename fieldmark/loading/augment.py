@@ -4,7 +4,6 @@ albumentations seeds every transform of a pipeline alike, so that "mirrored" wou
 gets a seed of its own.
 """
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -13,15 +12,8 @@ import numpy as np
 from fieldmark.core import telemetry
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.store import fingerprint
-from fieldmark.core.tables import CORRUPTIONS
+from fieldmark.loading.corruptions import TABLE, table_sha256
 from fieldmark.loading.sources import Pixels
-
-#: Strength at severities 1 to 5, as in ImageNet-C (arXiv 1903.12261); part of what RENDERER_VERSION stands for.
-SEVERITIES: dict[str, tuple[float, ...]] = {
-    "gaussian_noise": (0.08, 0.12, 0.18, 0.26, 0.38),  # standard deviation, as a fraction of the range of values
-    "gaussian_blur": (1, 2, 3, 4, 6),  # standard deviation, px
-    "jpeg": (25, 18, 15, 10, 7),  # quality
-}
 
 
 def corrupt(image_HW3: Pixels, corruption: str, seed: int) -> Pixels:
@@ -48,6 +40,11 @@ def pipeline_sha256(size: int) -> str:
     return fingerprint(_library().to_dict(_training(size)))
 
 
+def corruptions_sha256() -> str:
+    """Return the sha256 of the table of corruptions, as this version of the library understands it."""
+    return table_sha256(_library())
+
+
 def _library() -> Any:
     telemetry.silence()  # before the import, which looks for updates on the network otherwise
     import albumentations
@@ -71,18 +68,13 @@ def _training(size: int) -> Any:
 
 @lru_cache
 def _corruption(corruption: str) -> Any:
-    family, _, severity = corruption.partition(":")
-    if family not in CORRUPTIONS or severity not in {"1", "2", "3", "4", "5"}:
+    name, _, severity = corruption.partition(":")
+    if name not in TABLE or severity not in {"1", "2", "3", "4", "5"}:
         raise FieldmarkError(
-            f"no corruption is called '{corruption}': write <family>:<1-5> with a family of {list(CORRUPTIONS)}."
+            f"no corruption is called '{corruption}': write <family>:<1-5> with a family of {list(TABLE)}."
         )
-    library, strength = _library(), SEVERITIES[family][int(severity) - 1]
-    build: dict[str, Callable[[Any], Any]] = {
-        "gaussian_noise": lambda std: library.GaussNoise(std_range=(std, std), p=1.0),
-        "gaussian_blur": lambda sigma: library.GaussianBlur(blur_limit=0, sigma_limit=(sigma, sigma), p=1.0),
-        "jpeg": lambda quality: library.ImageCompression(quality_range=(quality, quality), p=1.0),
-    }
-    return library.Compose([build[family](strength)])
+    library, family = _library(), TABLE[name]
+    return library.Compose([family.transform(library, family.strengths[int(severity) - 1])])
 
 
 def _seed(pipeline: Any, seed: int) -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.store import fingerprint
+from fieldmark.core.tables import CORRUPTIONS_VERSION
 from fieldmark.loading.render import RENDERER_VERSION
 
 _SCENE = ["bg_source", "crop_x", "crop_y", "crop_side"]
@@ -31,10 +32,16 @@ def render_keys(recipes: pd.DataFrame, index: pd.DataFrame, size: int) -> list[s
     natural = recipes["fg_source"] == recipes["bg_source"]
     shown.loc[natural, _OBJECT] = None  # None: render never looks at it
     shown.loc[recipes["masked"] & ~natural, _SCENE] = None
+    shown["corruption"] = recipes["corruption"].map(_edition)
     shown.loc[recipes["corruption"] == "", "seed"] = None
     shown.loc[recipes["occluder_side"] <= 0, _OCCLUDER] = None
     shown.loc[recipes["masked"] & (recipes["erase"] != ""), :] = None  # nothing is left to see, whatever it was
     return [fingerprint([RENDERER_VERSION, size, *row]) for row in shown.itertuples(index=False, name=None)]
+
+
+def _edition(corruption: str) -> str:
+    """Return a corruption with its table's version; the first is understood."""
+    return f"{corruption} v{CORRUPTIONS_VERSION}" if corruption and CORRUPTIONS_VERSION > 1 else corruption
 
 
 def _content(index: pd.DataFrame) -> dict[str, str]:

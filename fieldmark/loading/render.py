@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fieldmark.core.errors import FieldmarkError
+from fieldmark.core.tables import DROPS, REGION_NOISE
 from fieldmark.loading.augment import corrupt
-from fieldmark.loading.painting import GREY, erase, kept_pixels, paint_over
+from fieldmark.loading.painting import GREY, Bits, erase, kept_pixels, paint_over
+from fieldmark.loading.regions import lost_patches, lost_pixels, noisy
 from fieldmark.loading.sources import Pixels, Sources
 
 Recipe = Any  # a row of RECIPE, as ``DataFrame.itertuples`` gives it
@@ -45,7 +47,7 @@ def render(recipe: Recipe, sources: Sources, size: int) -> Rendered:
         image_HW3[covered] = GREY
         visible_HW[covered] = False
     if recipe.corruption:
-        image_HW3 = corrupt(image_HW3, recipe.corruption, recipe.seed)
+        image_HW3, visible_HW = _corrupted(recipe, image_HW3, visible_HW, sources, size)
     if recipe.keep:
         said = json.loads(recipe.keep)
         kept_HW = kept_pixels(said["grid"], bytes.fromhex(said["bits"]), said["frame"], size)
@@ -54,6 +56,24 @@ def render(recipe: Recipe, sources: Sources, size: int) -> Rendered:
     if recipe.masked:
         image_HW3 = image_HW3 * visible_HW[..., None]
     return Rendered(image_HW3, visible_HW.astype(np.uint8) * 255)
+
+
+def _corrupted(recipe: Recipe, image_HW3: Pixels, visible_HW: Bits, sources: Sources, size: int) -> tuple[Pixels, Bits]:
+    """Do what the recipe's corruption asks for; return the image and what is still seen of the object."""
+    name, _, told = recipe.corruption.partition("|")
+    family, _, strength = name.partition(":")
+    if family in REGION_NOISE:
+        region_HW = visible_HW if family == "noise_object" else ~visible_HW
+        return noisy(image_HW3, region_HW, float(strength), recipe.seed), visible_HW
+    if family not in DROPS:
+        return corrupt(image_HW3, name, recipe.seed), visible_HW
+    frame, object_HW = [0.0, 0.0, 1.0], visible_HW
+    if told:  # a nearer look at a picture: it says which picture, and the same patches are lost as there
+        said = json.loads(told)
+        whole = recipe._replace(**said["whole"], corruption="", keep="", masked=True)
+        frame, object_HW = said["frame"], render(whole, sources, size).mask_HW > 0
+    lost_HW = lost_pixels(lost_patches(family, float(strength), object_HW, recipe.seed), frame, size)
+    return paint_over(image_HW3, lost_HW, "black"), visible_HW & ~lost_HW
 
 
 def _natural(recipe: Recipe) -> bool:

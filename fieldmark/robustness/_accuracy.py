@@ -19,7 +19,17 @@ def correct(predict: Predict, recipes: pd.DataFrame, classes: Sequence[str]) -> 
     Raises:
         FieldmarkError: the probabilities are not (N, K), or not finite: a broken model is not a wrong answer.
     """
-    probabilities_NK = np.asarray(predict(recipes))
+    named = np.asarray(classes)[answers(predict, recipes, classes).argmax(1)]
+    return np.asarray(named == recipes["label"].to_numpy(), np.float64)
+
+
+def answers(predict: Predict, recipes: pd.DataFrame, classes: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Return the probabilities (N, K) that a model gives.
+
+    Raises:
+        FieldmarkError: they are not (N, K), or not finite: a broken model is not a wrong answer.
+    """
+    probabilities_NK = np.asarray(predict(recipes), np.float64)
     if probabilities_NK.shape != (len(recipes), len(classes)):
         raise FieldmarkError(
             f"predict gave probabilities of shape {probabilities_NK.shape}: expected {(len(recipes), len(classes))},"
@@ -28,8 +38,7 @@ def correct(predict: Predict, recipes: pd.DataFrame, classes: Sequence[str]) -> 
     if not np.isfinite(probabilities_NK).all():
         broken = int((~np.isfinite(probabilities_NK)).any(1).sum())
         raise FieldmarkError(f"predict gave non-finite probabilities for {broken} of {len(recipes)} examples.")
-    named = np.asarray(classes)[probabilities_NK.argmax(1)]
-    return np.asarray(named == recipes["label"].to_numpy(), np.float64)
+    return probabilities_NK
 
 
 def by_cell(

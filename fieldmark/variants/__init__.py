@@ -1,4 +1,4 @@
-"""Pure functions from recipes to recipes: the backgrounds challenge, occluders, corruptions.
+"""Pure functions from recipes to recipes: other backgrounds, occluders, lost patches, corruptions.
 
 No pixel is touched, labels and ids stay. What is random is a hash of the seed and the example's id, so the order of
 rows does not matter.
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.core.tables import CORRUPTIONS
+from fieldmark.core.tables import CORRUPTIONS, DROPS, REGION_NOISE
 from fieldmark.variants import backgrounds, corruptions, occluders
 from fieldmark.variants.backgrounds import masked as masked
 
@@ -32,7 +32,14 @@ def names() -> list[str]:
     >>> names()[:2], names()[-1]
     (['original', 'only_fg'], 'jpeg:<1-5>')
     """
-    return [*_BACKGROUNDS, *(f"{name}:<area>" for name in _OCCLUDERS), *(f"{family}:<1-5>" for family in CORRUPTIONS)]
+    return [
+        *_BACKGROUNDS,
+        "background:<number>",
+        *(f"{name}:<area>" for name in _OCCLUDERS),
+        *(f"{name}:<share>" for name in DROPS),
+        *(f"{name}:<sigma>" for name in REGION_NOISE),
+        *(f"{family}:<1-5>" for family in CORRUPTIONS),
+    ]
 
 
 def apply(name: str, recipes: pd.DataFrame, *, pairs: Mapping[str, str], seed: int) -> pd.DataFrame:
@@ -50,8 +57,14 @@ def apply(name: str, recipes: pd.DataFrame, *, pairs: Mapping[str, str], seed: i
     kind, _, value = name.partition(":")
     if name in _BACKGROUNDS:
         return _BACKGROUNDS[name](recipes, pairs=pairs, seed=seed)
+    if kind == "background" and value.isdecimal() and int(value) > 0:
+        return backgrounds.counterfactual(recipes, int(value), seed=seed)
     if kind in _OCCLUDERS and value:
         return _OCCLUDERS[kind](recipes, occluders.area(name))
+    if kind in DROPS and value:
+        return corruptions.dropped(recipes, name)
+    if kind in REGION_NOISE and value:
+        return corruptions.noisy(recipes, name)
     if kind in CORRUPTIONS and value:
         return corruptions.corrupted(recipes, name)
     raise FieldmarkError(f"there is no variant '{name}': use one of {', '.join(names())}.")

@@ -1,6 +1,7 @@
 """A second look as a recipe: nearer, or with part of the picture painted over. The sources give the detail."""
 
 import json
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,21 +10,24 @@ import pandas as pd
 
 from fieldmark.core.contracts import Fill
 from fieldmark.core.store import canonical
+from fieldmark.core.tables import DROPS
 
 _LENGTHS = ("fg_scale", "occluder_side")
+_PLACE = ["crop_x", "crop_y", "crop_side", "fg_x", "fg_y", "fg_scale", "occluder_x", "occluder_y", "occluder_side"]
 
 
 def zoomed(recipes: pd.DataFrame, boxes_N3: npt.NDArray[np.floating[Any]]) -> pd.DataFrame:
     """Return recipes whose frame is a square of the old frame, so that rendering them loses no detail.
 
-    Scene crops are whole pixels of the scene: there the frame is exact to half of one.
+    Scene crops are whole pixels of the scene: there the frame is exact to half of one. What was lost of the picture
+    stays lost, however near one looks; noise and blur are those of the new picture.
 
     Args:
         recipes: a RECIPE table.
         boxes_N3: for each row centre x, centre y and side of the square, as fractions of the frame that holds it.
 
     >>> row = {"crop_x": 10, "crop_y": 0, "crop_side": 100, "fg_x": 0.5, "fg_y": 0.5, "fg_scale": 0.4, "keep": "",
-    ...        "occluder_x": 0.5, "occluder_y": 0.5, "occluder_side": 0.0}
+    ...        "corruption": "", "occluder_x": 0.5, "occluder_y": 0.5, "occluder_side": 0.0}
     >>> near = zoomed(pd.DataFrame([row]), np.array([[0.75, 0.5, 0.5]]))
     >>> near[["crop_x", "crop_y", "crop_side", "fg_x", "fg_y", "fg_scale"]].to_numpy().tolist()
     [[60.0, 25.0, 50.0, 0.0, 0.5, 0.8]]
@@ -40,8 +44,12 @@ def zoomed(recipes: pd.DataFrame, boxes_N3: npt.NDArray[np.floating[Any]]) -> pd
         for axis in start
     }
     near |= {name: recipes[name] / side_N for name in _LENGTHS}
-    frames = zip(recipes["keep"], start["x"], start["y"], side_N, strict=True)
-    return recipes.assign(**near, keep=[_moved(*frame) for frame in frames])
+    frames = [*zip(start["x"].tolist(), start["y"].tolist(), side_N.tolist(), strict=True)]
+    keep = [_moved(said, *frame) for said, frame in zip(recipes["keep"], frames, strict=True)]
+    lost = [
+        _followed(*row) for row in zip(recipes["corruption"], frames, recipes[_PLACE].to_dict("records"), strict=True)
+    ]
+    return recipes.assign(**near, keep=keep, corruption=lost)
 
 
 def kept(recipes: pd.DataFrame, keep_Nhw: npt.NDArray[np.bool_], fill: Fill = "grey") -> pd.DataFrame:
@@ -65,5 +73,21 @@ def _moved(keep: str, left: float, top: float, side: float) -> str:
     if not keep:
         return ""
     said = json.loads(keep)
-    x, y, old = said["frame"]
-    return canonical({**said, "frame": [(x - left) / side, (y - top) / side, old / side]})
+    return canonical({**said, "frame": _seen_from(said["frame"], left, top, side)})
+
+
+def _followed(corruption: str, square: tuple[float, float, float], place: Mapping[Hashable, Any]) -> str:
+    """Say of lost patches which picture they are of, and where its frame lies, seen from a square of the present one.
+
+    Which patches are lost hangs on the whole picture's object: its geometry goes with the name, for ``loading``.
+    """
+    name, _, told = corruption.partition("|")
+    if not name.startswith(DROPS):
+        return corruption
+    said: dict[str, Any] = json.loads(told) if told else {"frame": [0.0, 0.0, 1.0], "whole": place}
+    return f"{name}|{canonical({**said, 'frame': _seen_from(said['frame'], *square)})}"
+
+
+def _seen_from(frame: Sequence[float], left: float, top: float, side: float) -> list[float]:
+    x, y, old = frame
+    return [(x - left) / side, (y - top) / side, old / side]
