@@ -1,4 +1,4 @@
-"""Claim: MonoScore of 8,192 sparse units over 50,000 images takes seconds in a bounded memory; by pairs it takes hours.
+"""Claim: MonoScore of 8,192 sparse units over 50,000 images takes seconds in a bounded memory; all pairs take hours.
 
 Prints one pass over all images and units, with what it adds to this process's memory at its peak; beside it all pairs
 of images, for few images and units; and pairs as one would write them for sparse units, of the images that a unit fires
