@@ -65,7 +65,7 @@ def timed(call: Callable[[], object]) -> tuple[float, object]:
 
 def main() -> None:
     """Measure."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # two wait for each other where the machine has other work
     backbone, images_NHW3 = efficientnet_lite0.load(), images()
     show = partial(seen, backbone, images_NHW3)
     head = initialised(lambda: ersm.build(backbone, len(PAIRS), **ersm.RELEASED), 0)
