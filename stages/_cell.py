@@ -143,12 +143,15 @@ class View:
         return masked(recipes) if self.plugin.VIEW == "masked" else recipes
 
     def _maps(self, recipes: pd.DataFrame) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_]]:
-        """Return feature maps (N, h, w, C) and object masks (N, H, W): as embedded, or else computed now."""
-        names = render_keys(self._seen(recipes), self._index, self._size)
+        return self.maps(self._seen(recipes))
+
+    def maps(self, recipes: pd.DataFrame) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_]]:
+        """Return feature maps (N, h, w, C) and object masks (N, H, W) of recipes as they stand: stored, or made now."""
+        names = render_keys(recipes, self._index, self._size)
         if all(name in self._features.place for name in names):
             rows = self._features.rows(names)
             return self._features.features_NhwC[rows], self._features.masks(rows)
-        renders = self._rendered(recipes)
+        renders = self._painted(recipes)
         maps = self._embedder(names, lambda rows: renders.images_UHW3[renders.rows_N[rows]], says="embed")
         return maps, renders.masks_UHW[renders.rows_N] > 127
 
@@ -173,8 +176,11 @@ class View:
         )  # fmt: skip
 
     def _rendered(self, recipes: pd.DataFrame) -> Renders:
+        return self._painted(self._seen(recipes))
+
+    def _painted(self, recipes: pd.DataFrame) -> Renders:
         folder = layout.cache(self._root) / "rendered"
-        return rendered(self._seen(recipes), self._sources, self._size, folder, workers=self._params.threads)
+        return rendered(recipes, self._sources, self._size, folder, workers=self._params.threads)
 
     def _pixels(self, recipes: pd.DataFrame, renders: Renders, batch: int) -> Iterator[tuple[Batch, Tensor, Tensor]]:
         numbers = (self._labels(recipes), self._group_numbers(recipes), keys(recipes["example_id"]))

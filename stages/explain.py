@@ -11,6 +11,7 @@ from fieldmark.stats import describe, to_table
 from fieldmark.training.predict import predict
 from stages._cell import opened
 from stages._shown import own, shown
+from stages._units import units
 
 
 def main(params: Params, root: Path, model: str, seed: int) -> None:
@@ -21,6 +22,7 @@ def main(params: Params, root: Path, model: str, seed: int) -> None:
     said = predict(module, batches, device=view.device)
     seen = shown(view, module, batches, said, recipes["example_id"])
     known = {"map_Bhw": said.masks_Nhw.astype(np.float64), "object_BHW": view.object_masks(recipes), **seen}
+    known["units"] = units(view, module, batches, recipes)
     scores: dict[str, Any] = {}
     described: dict[str, Any] = {}
     for name, options in params.explain.measures.items():
