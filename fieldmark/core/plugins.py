@@ -122,6 +122,7 @@ ROOMS = {
     "backbones": "what sees first",
     "models": "what decides, and where it looks",
     "objectives": "what training minimises",
+    "classifiers": "what somebody else trained",
     "robustness": "what a changed background does",
     "explain": "whether it looked at the object",
 }
