@@ -34,7 +34,7 @@ class Input(NamedTuple):
 
     def numbers(self, images_BHW3: Pixels) -> Floats:
         """Return what the network reads: (B, 3, H, W), or (B, H, W, 3) where that is its layout."""
-        mean, std = np.float32(self.mean), np.float32(self.std)
+        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
         x_BHW3 = (images_BHW3.astype(np.float32) * np.float32(self.scale) - mean) / std
         return np.ascontiguousarray(x_BHW3.transpose(0, 3, 1, 2)) if self.layout == "NCHW" else x_BHW3
 
@@ -58,8 +58,8 @@ def described(facts: Mapping[str, Any], what: str) -> Input:
         )
     try:
         found = Input(tuple(map(str, facts["classes"])), int(facts["size"]))
-        triples = {key: tuple(map(float, facts[key])) for key in ("mean", "std") if key in facts}
-        found = found._replace(**triples, **{key: facts[key] for key in ("scale", "layout") if key in facts})
+        triples: dict[str, Any] = {key: tuple(map(float, facts[key])) for key in ("mean", "std") if key in facts}
+        found = found._replace(**triples)._replace(**{key: facts[key] for key in ("scale", "layout") if key in facts})
         usable = all(len(triple) == 3 for triple in triples.values()) and all(found.std) and found.size > 0
     except (TypeError, ValueError):
         usable = False
@@ -72,8 +72,8 @@ def processed(folder: Path) -> dict[str, Any]:
     """Return what transformers' ``config.json`` and ``preprocessor_config.json`` in a folder say, as far as they do.
 
     The processor is asked and not read: its answers to a black and a white picture tell mean and deviation, and their
-    shape the side that the network sees, whatever words its file uses. Pictures are rendered at that side, so nothing is
-    left to resize or crop.
+    shape the side that the network sees, whatever words its file uses. Pictures are rendered at that side, so nothing
+    is left to resize or crop.
 
     Raises:
         FieldmarkError: the processor can't be built, or does more than shift and scale.
@@ -82,10 +82,11 @@ def processed(folder: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {"classes": [names[key] for key in sorted(names, key=int)]} if names else {}
     if not (folder / "preprocessor_config.json").exists():
         return facts
-    from transformers import AutoImageProcessor
+    import transformers
 
+    auto: Any = transformers.AutoImageProcessor  # it has no types
     try:
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        processor = auto.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         black_3HW, white_3HW = (np.asarray(_processed(processor, level), np.float64) for level in (0, 255))
     except (OSError, ValueError, TypeError, KeyError, ImportError) as error:  # what its many classes raise
         raise FieldmarkError(

@@ -25,8 +25,8 @@ def load(what: str, facts: Mapping[str, Any]) -> BlackBox:
     """Open an ONNX file with one input of pictures and, as its first answer of two axes, logits or probabilities.
 
     Classes, size, mean and std are those of ``facts``, else of ``<name>.json`` beside the file, else of the file's own
-    ``metadata_props`` (values in JSON), else of the ``config.json`` and ``preprocessor_config.json`` that optimum leaves
-    beside it. The size may also be the graph's.
+    ``metadata_props`` (values in JSON), else of the ``config.json`` and ``preprocessor_config.json`` that optimum
+    leaves beside it. The size may also be the graph's.
 
     Raises:
         FieldmarkError: no such file, no onnxruntime, a graph of another kind, or no word on its classes.

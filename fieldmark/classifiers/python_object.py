@@ -29,7 +29,7 @@ def recognises(what: str) -> bool:
 
 
 def load(what: str, facts: Mapping[str, Any]) -> BlackBox:
-    """Import an object: ``classes`` are names, ``size`` is a side in px, ``probabilities`` takes (B, size, size, 3), uint8.
+    """Import an object: ``classes`` are names, ``size`` is px, ``probabilities`` takes (B, size, size, 3), uint8.
 
     So a model behind a server, or of another framework, can be audited by a few lines that ask it.
 
@@ -55,7 +55,7 @@ def load(what: str, facts: Mapping[str, Any]) -> BlackBox:
     classes, size = facts.get("classes", getattr(made, "classes", ())), facts.get("size", getattr(made, "size", 0))
     if not hasattr(made, "probabilities") or len(classes) < 2 or not size:
         raise FieldmarkError(
-            f"'{what}' must have `classes` (two names at least), `size` (px) and `probabilities(images)`: add what lacks."
+            f"'{what}' must have `classes` (two names at least), `size` (px) and `probabilities(images)`: add them."
         )
 
     def probabilities(images_BHW3: Pixels) -> Floats:

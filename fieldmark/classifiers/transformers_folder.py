@@ -67,14 +67,14 @@ class _Answers:
 
 
 def _network(folder: Path) -> Any:
-    from transformers import AutoModelForImageClassification
-    from transformers.utils import logging
+    import transformers
 
+    logging: Any = transformers.utils.logging  # it has no types
     bar, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # what it would warn of is refused below
     try:
-        network, told = AutoModelForImageClassification.from_pretrained(
+        network, told = transformers.AutoModelForImageClassification.from_pretrained(
             folder, use_safetensors=True, local_files_only=True, trust_remote_code=False, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, KeyError) as error:  # another task, sizes that don't fit, half a file
