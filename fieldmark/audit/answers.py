@@ -60,9 +60,12 @@ class Answers:
         """
         shown = self.pictures(recipes)
         labels_N = np.searchsorted(self._classes, recipes["label"].to_numpy(str))
-        pairs = zip(shown.rows_N, labels_N, strict=True)
-        told = tqdm(pairs, total=len(recipes), desc="hide     patches", unit="image")
-        return np.stack([self._map(np.asarray(shown.images_UHW3[row]), label) for row, label in told])
+        maps = []
+        with tqdm(total=len(recipes), desc="hide     patches", unit="image") as bar:
+            for row, label in zip(shown.rows_N, labels_N, strict=True):
+                maps.append(self._map(np.asarray(shown.images_UHW3[row]), label))
+                bar.update()
+        return np.stack(maps)
 
     def _map(self, image_HW3: npt.NDArray[np.uint8], label: Any) -> FloatArray:
         asked = np.concatenate([image_HW3[None], hidden(image_HW3, GRID)])
@@ -76,8 +79,8 @@ class Answers:
         if not np.isfinite(answers_BM).all():
             broken = int((~np.isfinite(answers_BM)).any(1).sum())
             raise FieldmarkError(
-                f"the model's answers to {broken} of {len(images_BHW3)} pictures are no numbers: check its weights, and "
-                "how pixels become numbers (--config)."
+                f"the model's answers to {broken} of {len(images_BHW3)} pictures are no numbers: check its "
+                "weights, and how pixels become numbers (--config)."
             )
         return answers_BM
 

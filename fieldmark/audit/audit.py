@@ -89,6 +89,7 @@ def audit(
         answers = Answers(box, found, examples.classes, examples.sources, cache)
         print(f"{model}: {box.about}, {len(box.classes)} classes, {box.size} px")
         print(f"{len(examples.recipes)} pictures: {examples.about}")
+        answers.raw(examples.recipes)  # what is wrong with the model itself shows here, and not as a measure left out
         tests = _tests(root, everything)
         robust = suite.robustness(answers, examples, tests)
         looks = look(answers, examples, looked)

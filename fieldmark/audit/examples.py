@@ -66,7 +66,7 @@ def find(root: Path, data: str | None, *, pairs: Mapping[str, str] | None, seed:
             raise FieldmarkError(f"{drawn} is not there: run dvc repro split, or name other --data.")
     if data in known:
         return _whole_of(root, str(data), {}, pairs or PAIRS.get(str(data)), seed or 0, count)
-    if not Path(str(data)).is_dir():
+    if not data or not Path(data).is_dir():
         raise FieldmarkError(
             f"there is no data '{data}': use {', '.join(known)}, or a folder with objects/<class>/*.png (cut-outs) and "
             "scenes/<background>/*.jpg."

@@ -48,7 +48,7 @@ def mapped(model: Sequence[str], data: Sequence[str], wanted: str | None) -> Int
             found[row] = data.index(name)
     lost = [name for number, name in enumerate(data) if number not in found]
     if lost:
-        example = ",".join(f"{said}={name}" for said, name in zip(model, [*lost, *lost[:1]], strict=False))
+        example = ",".join(f"{said}={name}" for said, name in zip(model, lost, strict=False))
         raise FieldmarkError(
             f"no class of the model stands for {_some(lost)}: {sides}; say what is what, such as --classes "
             f"'{example}', or give a YAML file: bird: [duck, '*finch*']."

@@ -51,7 +51,7 @@ def load(what: str, facts: Mapping[str, Any]) -> BlackBox:
         ) from None
     finally:
         sys.path.pop(0)
-    made = found() if callable(found) and not hasattr(found, "probabilities") else found
+    made = found() if isinstance(found, type) or not hasattr(found, "probabilities") and callable(found) else found
     classes, size = facts.get("classes", getattr(made, "classes", ())), facts.get("size", getattr(made, "size", 0))
     if not hasattr(made, "probabilities") or len(classes) < 2 or not size:
         raise FieldmarkError(
