@@ -55,7 +55,8 @@ def onnx(path: Path, network: torch.nn.Module, **described: object) -> Path:
     """Export, with the description beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.onnx.export(
-        Logits(network).eval(), (torch.zeros(2, 3, SIZE, SIZE),), str(path), input_names=["pixels"], output_names=["logits"],
+        Logits(network).eval(), (torch.zeros(2, 3, SIZE, SIZE),), str(path),
+        input_names=["pixels"], output_names=["logits"],
         dynamic_shapes=({0: torch.export.Dim("batch")},), dynamo=True, verbose=False,
     )  # fmt: skip
     facts = {"classes": CLASSES, "size": SIZE, "mean": MEAN, "std": STD, **described}

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
-from fieldmark.audit.mapping import Ints, columns
+from fieldmark.audit.mapping import Ints, columns, folded
 from fieldmark.core.contracts import BlackBox
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.loading.cache import Renders, rendered
@@ -24,7 +24,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 class Answers:
-    """``predict(recipes)`` of a black box: (N, K), a column more where it can say what the data does not have."""
+    """``predict(recipes)`` of a black box, for measures that know the data's classes."""
 
     def __init__(self, box: BlackBox, found: Ints, classes: list[str], sources: Sources, folder: Path) -> None:
         self._box, self._found, self._classes = box, found, classes
@@ -32,8 +32,16 @@ class Answers:
         self._said: dict[str, Floats] = {}  # render key -> (M,) probabilities of all that the model can say
 
     def __call__(self, recipes: pd.DataFrame) -> Floats:
-        """Return probabilities; of a class that several of the model's stand for, the greatest of theirs."""
+        """Return probabilities (N, K): an answer that the data has no class for counts as a wrong one."""
+        return folded(self.columns(recipes), self.labels(recipes), len(self._classes))
+
+    def columns(self, recipes: pd.DataFrame) -> Floats:
+        """Return probabilities, with a column more where the model can say what the data does not have."""
         return columns(self.raw(recipes), self._found, len(self._classes))
+
+    def labels(self, recipes: pd.DataFrame) -> Ints:
+        """Return the number (N,) of each label."""
+        return np.searchsorted(self._classes, recipes["label"].to_numpy(str)).astype(np.int64)
 
     def raw(self, recipes: pd.DataFrame) -> Floats:
         """Return (N, M) probabilities of the model's own classes."""
@@ -59,8 +67,7 @@ class Answers:
         logarithms, because a sure model's probability hardly moves (arXiv 1311.2901 hides patches in the same way).
         """
         shown = self.pictures(recipes)
-        labels_N = np.searchsorted(self._classes, recipes["label"].to_numpy(str))
-        maps = []
+        labels_N, maps = self.labels(recipes), []
         with tqdm(total=len(recipes), desc="hide     patches", unit="image") as bar:
             for row, label in zip(shown.rows_N, labels_N, strict=True):
                 maps.append(self._map(np.asarray(shown.images_UHW3[row]), label))
@@ -103,6 +110,10 @@ class Reader:
     def __init__(self, classes: list[str], pairs: dict[str, str], *, by: str) -> None:
         self._classes, self._by = classes, by
         self._named = {background: label for label, background in sorted(pairs.items(), reverse=True)}
+
+    def columns(self, recipes: pd.DataFrame) -> Floats:
+        """Return the same: it has nothing else to say."""
+        return self(recipes)
 
     def __call__(self, recipes: pd.DataFrame) -> Floats:
         """Return (N, K) certainties; where there is nothing to read, the first class."""

@@ -105,6 +105,22 @@ def columns(probabilities_NM: npt.NDArray[np.float32], found: Ints, classes: int
     return np.stack([probabilities_NM[:, found == number].max(1) for number in wanted], axis=1)
 
 
+def folded(columns_NK: npt.NDArray[np.float32], labels_N: Ints, classes: int) -> npt.NDArray[np.float32]:
+    """Return (N, classes) of ``columns``: where something else wins, its probability goes to a class that is wrong.
+
+    It is the likeliest of the classes that are not the label: so measures that know the data's classes alone find a
+    wrong answer, as sure as the model was, and the label's own probability.
+
+    >>> folded(np.array([[0.3, 0.2, 0.5], [0.6, 0.1, 0.3]], np.float32), np.array([0, 0]), 2).round(1).tolist()
+    [[0.30000001192092896, 0.5], [0.6000000238418579, 0.10000000149011612]]
+    """
+    kept_NK = columns_NK[:, :classes].copy()
+    (rows,) = np.nonzero(columns_NK.argmax(1) == classes)
+    wrong_NK = np.where(np.arange(classes) == labels_N[:, None], -1, kept_NK)
+    kept_NK[rows, wrong_NK[rows].argmax(1)] = columns_NK[rows, -1]
+    return kept_NK
+
+
 def _fits(pattern: str, said: str) -> bool:
     """Tell whether a pattern is a class's whole name, or one of the names it lists.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from fieldmark.loading.cache import Renders
 from fieldmark.stats import Interval, Observed, interval
 from fieldmark.variants import apply
 
-Predict = Callable[[pd.DataFrame], npt.NDArray[np.float32]]
+Model = Answers | Reader
 Measures = Mapping[str, Mapping[str, Any]]  # plugin -> its options
 
 TESTS: Measures = dict.fromkeys(
@@ -45,7 +45,7 @@ class Measured(NamedTuple):
     left_out: dict[str, str]  # measure -> why
 
 
-def robustness(predict: Predict, examples: Examples, tests: Measures) -> Measured:
+def robustness(predict: Model, examples: Examples, tests: Measures) -> Measured:
     """Return what the room's tests find; one that can't be done is left out, with the reason."""
     known: dict[str, Any] = {"predict": predict, "recipes": examples.recipes, "vary": partial(_vary, examples)}
     known |= {"classes": examples.classes, "pairs": examples.pairs}
@@ -77,10 +77,11 @@ def _vary(examples: Examples, name: str, recipes: pd.DataFrame) -> pd.DataFrame:
     return varied
 
 
-def changed_mind(predict: Predict, examples: Examples) -> tuple[Score, dict[str, Any]]:
+def changed_mind(predict: Model, examples: Examples) -> tuple[Score, dict[str, Any]]:
     """Return how often the same object gets another name on another class's background than on its own class's."""
     named_VN = [
-        predict(_vary(examples, variant, examples.recipes)).argmax(1) for variant in ("mixed_same", "mixed_next")
+        predict.columns(_vary(examples, variant, examples.recipes)).argmax(1)
+        for variant in ("mixed_same", "mixed_next")
     ]
     changed_N = (named_VN[0] != named_VN[1]).astype(np.float64)
     meaning = (
@@ -92,12 +93,12 @@ def changed_mind(predict: Predict, examples: Examples) -> tuple[Score, dict[str,
     return score, {"higher_is_better": False, "meaning": meaning}
 
 
-def follows(predict: Predict, examples: Examples) -> tuple[Score, dict[str, Any]]:
+def follows(predict: Model, examples: Examples) -> tuple[Score, dict[str, Any]]:
     """Return how often a background alone is given the name of the class that usually stands on it."""
     alone = _vary(examples, "only_bg_tiled", examples.recipes)
     goes_with = {background: label for label, background in examples.pairs.items()}
     usual_N = alone["background"].map(goes_with)  # NaN: no class of its own, nothing to follow
-    named_N = np.array([*examples.classes, ""])[predict(alone).argmax(1)]
+    named_N = np.array([*examples.classes, ""])[predict.columns(alone).argmax(1)]
     followed_N = np.where(usual_N.notna(), (usual_N == named_N).astype(np.float64), np.nan)
     meaning = (
         "With the object tiled over by background: share of pictures that are given the name of the class that usually"
@@ -192,7 +193,7 @@ def _plain(found: Interval) -> dict[str, Any]:
 
 def asked_about(answers: Answers, recipes: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """Return what was said of each example, and how sure; "something else" is what the data does not have."""
-    probabilities_NK = answers(recipes)
+    probabilities_NK = answers.columns(recipes)
     named = np.array([*classes, "something else"])[probabilities_NK.argmax(1)]
     return recipes[["example_id", "label", "background", "group", "fg_source", "bg_source"]].assign(
         predicted=named, probability=probabilities_NK.max(1)

@@ -93,6 +93,8 @@ def summary(measured: Measured, pairs: Mapping[str, str], intervals: Intervals) 
             continue
         if fall.lost.low > 0:
             said.append(f"It loses {points(fall.lost)} when {what}.")
+        elif fall.lost.high < 0:
+            said.append(f"It gains {points(fall.lost, sign=-1)} when {what}.")
         else:
             said.append(f"No loss was found when {what}: {points(fall.lost)}.")
     if CHANGED in rows:
@@ -116,7 +118,7 @@ def _alone(measured: Measured, rows: Mapping[str, Interval]) -> list[str]:
     chance = _whole(measured.observed[FOLLOWS].score.chance)
     return [
         "Shown the background alone, with the object tiled over, it names the class that usually stands there on "
-        f"{percent(found)} of the pictures; chance is {chance} %."
+        f"{percent(found)} of the pictures; a guess among the data's classes would on {chance} %."
     ]
 
 

@@ -16,13 +16,11 @@ Vary = Callable[[str, pd.DataFrame], pd.DataFrame]  # variant name, recipes -> r
 def correct(predict: Predict, recipes: pd.DataFrame, classes: Sequence[str]) -> npt.NDArray[np.float64]:
     """Return (N,) 1 where the most probable class is the label, else 0; of equally probable classes the first counts.
 
-    A column more than there are classes stands for all else that a model can say: an answer that is never right.
-
     Raises:
-        FieldmarkError: neither (N, K) nor (N, K + 1), or not finite: a broken model is not a wrong answer.
+        FieldmarkError: the probabilities are not (N, K), or not finite: a broken model is not a wrong answer.
     """
     probabilities_NK = np.asarray(predict(recipes))
-    if probabilities_NK.shape not in {(len(recipes), len(classes) + more) for more in (0, 1)}:
+    if probabilities_NK.shape != (len(recipes), len(classes)):
         raise FieldmarkError(
             f"predict gave probabilities of shape {probabilities_NK.shape}: expected {(len(recipes), len(classes))},"
             " a row per example and a column per class."
@@ -30,7 +28,7 @@ def correct(predict: Predict, recipes: pd.DataFrame, classes: Sequence[str]) -> 
     if not np.isfinite(probabilities_NK).all():
         broken = int((~np.isfinite(probabilities_NK)).any(1).sum())
         raise FieldmarkError(f"predict gave non-finite probabilities for {broken} of {len(recipes)} examples.")
-    named = np.asarray([*classes, ""])[probabilities_NK.argmax(1)]
+    named = np.asarray(classes)[probabilities_NK.argmax(1)]
     return np.asarray(named == recipes["label"].to_numpy(), np.float64)
 
 
