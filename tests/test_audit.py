@@ -1,6 +1,7 @@
 """`fieldmark audit`: the same numbers whatever a model is kept as, known answers, and one sentence for each mistake."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import audited
@@ -14,7 +15,7 @@ import world
 from tracked_project import git
 
 from fieldmark import cli, serve
-from fieldmark.audit import command, examples, mapping, words
+from fieldmark.audit import command, examples, mapping, opening, words
 from fieldmark.audit.audit import MODEL, Audit, audit
 from fieldmark.audit.suite import BACKGROUND, OBJECT
 from fieldmark.classifiers import _pixels, onnx_file
@@ -440,3 +441,65 @@ def test_each_kind_of_classifier_knows_its_own(name, network, tmp_path: Path) ->
     np.testing.assert_allclose(answers.sum(1), 1, atol=1e-5)
     np.testing.assert_allclose(box.probabilities(images[1:2]), answers[1:2], atol=1e-5)
     assert all(len(digest) == 64 for digest in box.files.values()) and box.files
+
+
+# MLflow models of other projects
+
+
+@EXPORT
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+def test_mlflow_models_are_opened_unless_that_would_unpickle(network, tmp_path: Path, here: Path) -> None:
+    import mlflow.onnx
+    import mlflow.pyfunc
+
+    facts = {"classes": audited.CLASSES, "size": audited.SIZE, "mean": audited.MEAN, "std": audited.STD}
+    images = np.random.default_rng(0).integers(0, 256, (3, audited.SIZE, audited.SIZE, 3), np.uint8)
+    exported = audited.onnx(tmp_path / "net.onnx", network)
+    wanted = onnx_file.load(str(exported), facts).probabilities(images)
+    mlflow.onnx.save_model(onnx.load(exported), str(tmp_path / "as_onnx"))
+    with opening.opened(str(tmp_path / "as_onnx"), here, facts) as (box, seed):
+        np.testing.assert_allclose(box.probabilities(images), wanted, atol=1e-5)
+        assert seed is None and box.files
+    (tmp_path / "code.py").write_text(CODE)
+    mlflow.pyfunc.save_model(str(tmp_path / "as_code"), python_model=str(tmp_path / "code.py"), pip_requirements=[])
+    with opening.opened(str(tmp_path / "as_code"), here, facts) as (box, _):
+        assert box.probabilities(images).tolist() == [[0.25, 0.75]] * 3
+    refuse(tmp_path / "as_code", "does not say its classes and size")
+    (tmp_path / "pickled").mkdir()
+    (tmp_path / "pickled" / "MLmodel").write_text("flavors:\n  pytorch: {model_data: data}\n  python_function: {}\n")
+    refuse(tmp_path / "pickled", "is kept as a pickle .pytorch, python_function.*log it as ONNX")
+
+
+def refuse(folder: Path, said: str) -> None:
+    with ExitStack() as stack, pytest.raises(FieldmarkError, match=said):
+        stack.enter_context(opening.opened(str(folder), folder, {}))
+
+
+CODE = """
+import numpy as np
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+
+class Constant(PythonModel):
+    def predict(self, context, model_input, params=None):
+        return np.tile([0.25, 0.75], (len(model_input), 1))
+
+
+set_model(Constant())
+"""
+
+
+def test_own_pictures_go_through_the_pipeline(tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    own = pictures(tmp_path / "mine")
+    sizes = {"recipe": "spurious", "correlation": 0.75, "train": 16, "val": 4, "test": 8}
+    pairs = {"disc": "sand", "square": "sea"}
+    dataset = {"name": "folder", "options": {"path": str(own)}}
+    world.write_params(tmp_path / "project", dataset=dataset, split={**sizes, "pairs": pairs, "options": {}})
+    params = world.load(tmp_path / "project")
+    for stage in (pull, validate):
+        stage.main(params, tmp_path / "project")
+    split.main(params, tmp_path / "project", 0)
+    found = store.read_table(layout.split(tmp_path / "project", params, 0))
+    assert found["part"].value_counts().to_dict() == {"train": 16, "train_unbiased": 16, "val": 4, "test": 8}

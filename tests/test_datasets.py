@@ -290,7 +290,10 @@ def _torn(own: Path) -> None:
         (_invisible, r"gone\.png has nothing to be seen"),
         (_torn, r"torn\.jpg can't be read as a picture"),
         (lambda own: (own / "objects").rename(own / "things"), r"own holds no objects: put there objects/<class>/"),
-        (lambda own: own.rename(own.with_name("gone")), r"there is no folder .*own: give one that holds objects/"),
+        (
+            lambda own: own.rename(own.with_name("gone")),
+            r"there is no folder .*own': set .*path to one that holds objects/",
+        ),
     ],
 )
 def test_pictures_that_will_not_do_are_named(spoil, said: str, tmp_path: Path) -> None:

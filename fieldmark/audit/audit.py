@@ -35,6 +35,7 @@ class Looks(NamedTuple):
 class Audit(NamedTuple):
     """Everything that was found."""
 
+    what: str  # as it was asked for
     box: BlackBox
     examples: Examples
     classes: dict[str, str]  # the model's class -> the data's; what is not there is always wrong
@@ -61,22 +62,12 @@ def audit(
     seed: int | None = None,
     everything: bool = False,
 ) -> Audit:
-    """Measure how much a model leans on the background.
+    """Measure how much a model leans on the background; the arguments are the command's.
 
-    Args:
-        model: see ``opening``.
-        root: the project, or any folder: renders are kept in its ``.cache``.
-        data: see ``examples``.
-        classes: see ``mapping``.
-        pairs: class -> the background it usually stands on, as text.
-        config: JSON file of ``classes``, ``size``, ``mean``, ``std``.
-        count: examples.
-        looked: examples on which patches are hidden.
-        seed: of the split and of what is borrowed.
-        everything: run all tests of the room.
+    ``root`` is the project, or any folder: renders are kept in its ``.cache``.
 
     Raises:
-        FieldmarkError: whatever is wrong with any of these, in one sentence that says what to do.
+        FieldmarkError: whatever is wrong with any of them, in one sentence that says what to do.
     """
     if count < 1 or looked < 1:
         raise FieldmarkError(f"--examples is {count} and --look is {looked}: give numbers above 0.")
@@ -97,7 +88,7 @@ def audit(
     intervals = suite.Intervals(**params.stats.model_dump()) if params else suite.Intervals()
     ends = suite.ends(examples, tests, looks.shown, looks.seen)
     named = {said: examples.classes[to] for said, to in zip(box.classes, found, strict=True) if to >= 0}
-    return _summed(Audit(box, examples, named, looks), robust, ends, intervals)
+    return _summed(Audit(model, box, examples, named, looks), robust, ends, intervals)
 
 
 def look(answers: Answers, examples: Examples, count: int) -> Looks:

@@ -31,7 +31,7 @@ def mapped(model: Sequence[str], data: Sequence[str], wanted: str | None) -> Int
     >>> mapped(["duck", "cup", "house finch"], ["bird"], "duck=bird,*finch=bird").tolist()
     [0, -1, 0]
     """
-    sides = f"the model says {_some(model)}; the data has {_some(data)}"
+    sides = f"the model says {some(model)}; the data has {some(data)}"
     rules = {name: name for name in data} if wanted is None else _rules(wanted, data)
     found = np.full(len(model), -1, np.int64)
     for pattern, name in rules.items():
@@ -50,7 +50,7 @@ def mapped(model: Sequence[str], data: Sequence[str], wanted: str | None) -> Int
     if lost:
         example = ",".join(f"{said}={name}" for said, name in zip(model, lost, strict=False))
         raise FieldmarkError(
-            f"no class of the model stands for {_some(lost)}: {sides}; say what is what, such as --classes "
+            f"no class of the model stands for {some(lost)}: {sides}; say what is what, such as --classes "
             f"'{example}', or give a YAML file: bird: [duck, '*finch*']."
         )
     return found
@@ -131,6 +131,11 @@ def _fits(pattern: str, said: str) -> bool:
     return any(fnmatchcase(name.lower(), pattern.lower()) for name in names)
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """Return the first names of a list, and how many more there are.
+
+    >>> some(["a", "b"]), some(list("abcdefghij"))
+    ('a, b', 'a, b, c, d, e, f, g, h and 2 more')
+    """
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

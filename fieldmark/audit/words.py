@@ -56,8 +56,8 @@ def verdict(gap: Interval | None) -> str:
     if gap.high < 0:
         return f"It does better on unusual backgrounds: the usual one costs {points(gap, sign=-1)}."
     return (
-        f"No leaning on the background was found; one of up to {100 * gap.high:.0f} points could hide in the interval "
-        f"[{100 * gap.low:.0f}, {100 * gap.high:.0f}]."
+        f"No leaning on the background was found; one of up to {_whole(gap.high)} points could hide in the interval "
+        f"[{_whole(gap.low)}, {_whole(gap.high)}]."
     )
 
 
@@ -78,7 +78,14 @@ def percent(found: Interval) -> str:
 
 
 def _whole(share: float) -> str:
-    return "unknown" if np.isnan(share) else f"{round(100 * share) + 0:d}"
+    """Return hundredths without decimals; with one, where a difference would look like none.
+
+    >>> _whole(0.234), _whole(-0.003), _whole(0.0), _whole(float("nan"))
+    ('23', '-0.3', '0', 'unknown')
+    """
+    if np.isnan(share):
+        return "unknown"
+    return f"{100 * share:.1f}" if 0.0005 <= abs(share) < 0.005 else f"{round(100 * share):d}"
 
 
 def summary(measured: Measured, pairs: Mapping[str, str], intervals: Intervals) -> list[str]:

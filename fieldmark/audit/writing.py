@@ -10,6 +10,7 @@ import numpy as np
 
 from fieldmark.audit.answers import GRID
 from fieldmark.audit.audit import MODEL, Audit
+from fieldmark.audit.mapping import some
 from fieldmark.audit.suite import MAPS, READERS
 from fieldmark.core import store
 from fieldmark.report import page
@@ -26,7 +27,7 @@ def write(found: Audit, folder: Path) -> dict[str, Path]:
     store.write_json(files["audit.json"], _numbers(found))
     page.write(
         files["report.html"],
-        title=f"Does it lean on the background? {found.box.about} on {found.examples.name}",
+        title=f"Does {found.what} lean on the background? {found.examples.name}",
         rows=found.rows,
         models={MODEL: _introduced(found), **READERS},
         level=found.level,
@@ -82,10 +83,12 @@ def _numbers(found: Audit) -> dict[str, Any]:
 
 def _facts(found: Audit) -> dict[str, str]:
     """Return what the page says of origins."""
-    mapped = ", ".join(f"{said} = {to}" for said, to in found.classes.items() if said != to)
     facts = {f"{name} (sha256)": digest for name, digest in found.box.files.items()}
     facts |= {f"{what} (fingerprint)": value for what, value in found.fingerprints.items()}
-    return {**facts, "classes": mapped or "the model's names are the data's", "pictures": found.examples.about}
+    for label in found.examples.classes:
+        said = [name for name, stands_for in found.classes.items() if stands_for == label]
+        facts[f"stands for {label}"] = some(said)
+    return {**facts, "pictures": found.examples.about}
 
 
 def _gallery(found: Audit) -> list[Picture]:

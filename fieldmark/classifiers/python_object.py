@@ -29,9 +29,7 @@ def recognises(what: str) -> bool:
 
 
 def load(what: str, facts: Mapping[str, Any]) -> BlackBox:
-    """Import an object: ``classes`` are names, ``size`` is px, ``probabilities`` takes (B, size, size, 3), uint8.
-
-    So a model behind a server, or of another framework, can be audited by a few lines that ask it.
+    """Import an object whose ``probabilities`` take (B, size, size, 3), uint8: a few lines that ask a server will do.
 
     Args:
         what: ``module:name``; a callable is called without arguments for the object.

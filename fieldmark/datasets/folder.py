@@ -22,15 +22,15 @@ NOTES = {"licence.txt": "not stated", "attribution.txt": "not stated"}
 _VISIBLE = 128  # alpha from which a pixel counts as object
 
 
-def pull(into: Path, *, path: str) -> None:
+def pull(into: Path, *, path: str = "") -> None:
     """Copy the pictures under ``path`` into two shards; a scene that a camera turned is written upright.
 
     Raises:
         FieldmarkError: no such folder, nothing in it, a picture that can't be read, a cut-out that is not cut out.
     """
     folder = Path(path).expanduser()
-    if not folder.is_dir():
-        raise FieldmarkError(f"there is no folder {folder}: give one that holds {LAYOUT}.")
+    if not path or not folder.is_dir():
+        raise FieldmarkError(f"there is no folder '{path}': set dataset.options.path to one that holds {LAYOUT}.")
     for kind, endings in KINDS.items():
         found = [file for file in sorted((folder / kind).glob("*/*")) if file.suffix.lower() in endings]
         if not found:

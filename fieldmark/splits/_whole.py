@@ -27,9 +27,7 @@ def assign(
         seed: Of everything that is drawn.
         pairs: Label -> the background it usually goes with.
         count: Examples at least; rounded up to a multiple of the groups.
-        crop: Least and greatest side of a square crop, as a share of the largest square in its scene.
-        scale: Least and greatest long side of the object, as a share of the frame.
-        angle: Greatest turn of the object to either side, degrees.
+        crop: As ``spurious.assign`` has it, and so are ``scale`` and ``angle``.
 
     Raises:
         FieldmarkError: sources are missing.
