@@ -27,7 +27,9 @@ def assign(
         seed: Of everything that is drawn.
         pairs: Label -> the background it usually goes with.
         count: Examples at least; rounded up to a multiple of the groups.
-        crop: As ``spurious.assign`` has it, and so are ``scale`` and ``angle``.
+        crop: As ``spurious.assign`` has it.
+        scale: Likewise.
+        angle: Likewise.
 
     Raises:
         FieldmarkError: sources are missing.
