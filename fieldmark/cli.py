@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fieldmark.audit import command as audit
 from fieldmark.core import layout
 from fieldmark.core.errors import FieldmarkError, exit_on_mistake
 from fieldmark.core.params import load
@@ -51,6 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--mask", metavar="FILE", type=Path, help="decide from what is white in this picture")
     one.add_argument("--overlays", metavar="FOLDER", type=Path, help="write a PNG of each image with its mask here")
     one.add_argument("--json", action="store_true", help="the answers as JSON, with the probability of every class")
+    audit.arguments(
+        add("audit", audit.run, "Measure how much a classifier, trained anywhere, leans on the background.")
+    )
     add("doctor", doctor, "Look at this machine and this project, and say what to do.")
     one = add("ui", ui, "Open MLflow's pages on this machine only.")
     one.add_argument("--port", type=int, default=5000)

@@ -37,11 +37,9 @@ def main(params: Params, root: Path, model: str, seed: int) -> None:
         recipes, scores[part] = view.part(part), {}
         for name in tests:
             test, options = plugins.find("robustness", name), params.evaluate.tests[name]
-            told = plugins.asked(test.score, {**known, "recipes": recipes})
-            found = test.score(**told, **plugins.accepted(test.score, options))
-            tables.append(to_table(found, recipes).assign(part=part))
-            facts = {"higher_is_better": test.HIGHER_IS_BETTER, "meaning": test.MEANING}
-            scores[part] |= {metric: {**describe(score), **facts} for metric, score in found.items()}
+            found = plugins.measured(test, {**known, "recipes": recipes}, options)
+            tables.append(to_table({metric: score for metric, (score, _) in found.items()}, recipes).assign(part=part))
+            scores[part] |= {metric: {**describe(score), **facts} for metric, (score, facts) in found.items()}
     path = layout.evaluated(root, model, seed)
     store.write_table(path.with_suffix(".parquet"), pd.concat(tables, ignore_index=True))
     said = [answers(name, vary(name, view.part("test")), answer, view.classes) for name in params.evaluate.variants]

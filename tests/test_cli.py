@@ -60,7 +60,7 @@ def test_help_tells_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     text = capsys.readouterr().out
-    assert all(f"    {name} " in text for name in ("trace", "why", "verify", "predict", "doctor", "ui"))
+    assert all(f"    {name} " in text for name in ("trace", "why", "verify", "predict", "audit", "doctor", "ui"))
 
 
 def test_trace_goes_from_the_alias_to_the_sources(champion: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,9 +14,10 @@ import pytest
 from fake_debian import CONTENTS, build, install_apt_get, pins, serve
 from PIL import Image
 
+from fieldmark.checks import check_index
 from fieldmark.core import plugins, store, tables
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.datasets import _debian, _drawing, _shards, shapes, wildstamps
+from fieldmark.datasets import _debian, _drawing, _shards, folder, shapes, wildstamps
 
 
 @pytest.fixture
@@ -33,8 +34,22 @@ def debs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _pull(dataset: ModuleType, into: Path) -> pd.DataFrame:
     into.mkdir()
-    dataset.pull(into)
-    return dataset.index(into)
+    options = {"path": str(_own(into.parent / "own"))} if dataset is folder else {}
+    dataset.pull(into, **options)
+    return dataset.index(into, **options)
+
+
+def _own(place: Path) -> Path:
+    """Write cut-outs and scenes as a user keeps them, once."""
+    draw = np.random.default_rng(0)
+    for kind, what in (("objects", "duck"), ("objects", "red fox"), ("scenes", "lake"), ("scenes", "wood")):
+        for number in range(2 * (not (place / kind / what).exists())):
+            pixels = draw.integers(0, 256, (20, 30, 4), np.uint8)
+            pixels[..., 3] = 255 * (np.arange(30) > 9)
+            path = place / kind / what / f"{number}.{'png' if kind == 'objects' else 'jpg'}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels if kind == "objects" else pixels[..., :3]).save(path)
+    return place
 
 
 @pytest.fixture(params=plugins.names("datasets"))
@@ -61,8 +76,9 @@ def test_index_is_complete_and_unambiguous(dataset: ModuleType, tmp_path: Path) 
     assert (index["licence"] != "").all() and (index["attribution"] != "").all()
     cutouts, scenes = index[index["role"] == "cutout"], index[index["role"] == "scene"]
     assert len(cutouts) + len(scenes) == len(index)
-    assert set(cutouts["label"]) <= set(dataset.CLASSES) and set(cutouts["background"]) == {""}
-    assert set(scenes["background"]) <= set(dataset.BACKGROUNDS) and set(scenes["label"]) == {""}
+    classes = dataset.CLASSES or ("duck", "red fox")  # none: whatever the folders are called
+    assert set(cutouts["label"]) <= set(classes) and set(cutouts["background"]) == {""}
+    assert set(scenes["background"]) <= set(dataset.BACKGROUNDS or ("lake", "wood")) and set(scenes["label"]) == {""}
 
 
 def test_pulling_twice_gives_the_same_bytes_and_nothing_else(dataset: ModuleType, tmp_path: Path) -> None:
@@ -180,17 +196,17 @@ def test_a_shape_covers_the_area_geometry_gives(shape: str, area: float) -> None
 
 def test_more_shapes_leave_the_others_as_they_were(tmp_path: Path) -> None:
     few, many, other = tmp_path / "few", tmp_path / "many", tmp_path / "other"
-    for folder, count, seed in ((few, 2, 0), (many, 3, 0), (other, 2, 1)):
-        folder.mkdir()
+    for place, count, seed in ((few, 2, 0), (many, 3, 0), (other, 2, 1)):
+        place.mkdir()
         shapes.pull(
-            folder,
+            place,
             classes=["cross"],
             backgrounds=["brick"],
             objects_per_class=count,
             scenes_per_background=count,
             seed=seed,
         )
-    hashes = [set(shapes.index(folder)["sha256"]) for folder in (few, many, other)]
+    hashes = [set(shapes.index(place)["sha256"]) for place in (few, many, other)]
     assert [len(each) for each in hashes] == [4, 6, 4]
     assert hashes[0] < hashes[1] and not hashes[0] & hashes[2]
 
@@ -217,3 +233,72 @@ def test_shapes_refuses_what_it_does_not_draw(tmp_path: Path) -> None:
     with pytest.raises(FieldmarkError, match="does not draw star: use some of disc, square"):
         shapes.pull(tmp_path, classes=["disc", "star"])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_own_pictures_pass_the_checks_and_keep_their_bytes(tmp_path: Path) -> None:
+    index = _pull(folder, tmp_path / "raw")
+    counts = {("duck", ""): 2, ("red fox", ""): 2, ("", "lake"): 2, ("", "wood"): 2}
+    assert Counter(zip(index["label"], index["background"], strict=True)) == counts
+    own = {hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "own").rglob("*.*g")}
+    assert set(index["sha256"]) == own
+    verdict = check_index(index, tmp_path / "raw", classes=["duck", "red fox"], backgrounds=["lake", "wood"])
+    assert verdict.passed, verdict.summary()
+
+
+def test_the_nearest_licence_counts(tmp_path: Path) -> None:
+    own = _own(tmp_path / "own")
+    notes = {"licence.txt": "CC-BY-4.0\n", "objects/duck/licence.txt": "CC0-1.0", "scenes/attribution.txt": "Jo"}
+    for name, text in notes.items():
+        (own / name).write_text(text)
+    index = _pull(folder, tmp_path / "raw")
+    told = {(row.label or row.background): (row.licence, row.attribution) for row in index.itertuples()}
+    assert told == {
+        "duck": ("CC0-1.0", "not stated"),
+        "red fox": ("CC-BY-4.0", "not stated"),
+        "lake": ("CC-BY-4.0", "Jo"),
+        "wood": ("CC-BY-4.0", "Jo"),
+    }
+
+
+def test_a_scene_that_a_camera_turned_stands_upright(tmp_path: Path) -> None:
+    path = _own(tmp_path / "own") / "scenes" / "lake" / "0.jpg"
+    with Image.open(path) as image:
+        exif = image.getexif()
+        exif[0x0112] = 6  # turned by a quarter
+        image.save(path, exif=exif)
+    index = _pull(folder, tmp_path / "raw").set_index("source_id")
+    assert (index.loc["scenes/lake/0.jpg", "width"], index.loc["scenes/lake/0.jpg", "height"]) == (20, 30)
+    assert (index.loc["scenes/lake/1.jpg", "width"], index.loc["scenes/lake/1.jpg", "height"]) == (30, 20)
+
+
+def _opaque(own: Path) -> None:
+    Image.new("RGB", (9, 9)).save(own / "objects" / "duck" / "flat.png")
+
+
+def _invisible(own: Path) -> None:
+    Image.new("RGBA", (9, 9)).save(own / "objects" / "duck" / "gone.png")
+
+
+def _torn(own: Path) -> None:
+    (own / "scenes" / "lake" / "torn.jpg").write_bytes(b"half a picture")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (_opaque, r"flat\.png has no transparent ground: cut the object out"),
+        (_invisible, r"gone\.png has nothing to be seen"),
+        (_torn, r"torn\.jpg can't be read as a picture"),
+        (lambda own: (own / "objects").rename(own / "things"), r"own holds no objects: put there objects/<class>/"),
+        (
+            lambda own: own.rename(own.with_name("gone")),
+            r"there is no folder .*own': set .*path to one that holds objects/",
+        ),
+    ],
+)
+def test_pictures_that_will_not_do_are_named(spoil, said: str, tmp_path: Path) -> None:
+    own = _own(tmp_path / "own")
+    spoil(own)
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(FieldmarkError, match=said):
+        folder.pull(tmp_path / "raw", path=str(own))

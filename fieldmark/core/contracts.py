@@ -5,7 +5,7 @@ Shapes: B batch, C channels, H W pixels, h w tokens, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -60,6 +60,16 @@ class Output(NamedTuple):
     logits_BK: Tensor
     mask_Bhw: Tensor  # in [0, 1]: the weight each token had in the decision
     extras: dict[str, Tensor]  # by name; "energy": (B,) is added to the loss, the rest is for people
+
+
+class BlackBox(NamedTuple):
+    """A classifier of which only the answers are known: somebody else trained it."""
+
+    classes: tuple[str, ...]  # all it can say, in the order of its probabilities
+    size: int  # px, side of the square picture it sees
+    probabilities: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]  # (B, size, size, 3) -> (B, classes)
+    files: Mapping[str, str]  # what it is made of: name -> sha256
+    about: str  # what it is, in a few words
 
 
 class Interval(Protocol):

@@ -73,6 +73,26 @@ def asked(function: Callable[..., Any], known: Mapping[str, Any]) -> dict[str, A
     return {name: known[name] for name in signature(function).parameters if name in known}
 
 
+def measured(measure: ModuleType, known: Mapping[str, Any], options: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the scores of a measure that is told what it asks of ``known``, each with what the measure says of itself.
+
+    Raises:
+        FieldmarkError: an option it does not know.
+    """
+    found = measure.score(**asked(measure.score, known), **accepted(measure.score, options))
+    facts = {"higher_is_better": measure.HIGHER_IS_BETTER, "meaning": measure.MEANING}
+    return {metric: (score, facts) for metric, score in found.items()}
+
+
+def wanted(measure: ModuleType, known: Mapping[str, Any]) -> list[str]:
+    """Return what a measure can't do without and is not ``known``."""
+    return [
+        name
+        for name, one in signature(measure.score).parameters.items()
+        if name not in known and one.default is one.empty
+    ]
+
+
 def files(room: str, name: str, options: Any = None) -> list[str]:
     """Return the files of a room that plugin ``name`` is made of, without importing them.
 
@@ -122,6 +142,7 @@ ROOMS = {
     "backbones": "what sees first",
     "models": "what decides, and where it looks",
     "objectives": "what training minimises",
+    "classifiers": "what somebody else trained",
     "robustness": "what a changed background does",
     "explain": "whether it looked at the object",
 }

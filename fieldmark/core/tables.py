@@ -79,3 +79,12 @@ def conform(table: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
         return table[list(columns)].astype(columns).reset_index(drop=True)
     except (ValueError, TypeError) as error:
         raise FieldmarkError(f"a table has a value of the wrong type: {error}.") from error
+
+
+def named(column: "pd.Series[str]") -> list[str]:
+    """Return the names in a column, sorted; "" is none.
+
+    >>> named(pd.Series(["sea", "", "sand", "sea"]))
+    ['sand', 'sea']
+    """
+    return sorted(set(column) - {""})

@@ -47,6 +47,11 @@ def read(shard: Path) -> Iterator[Member]:
         raise FieldmarkError(f"{shard} is damaged ({error}): pull again.") from error
 
 
+def is_note(name: str) -> bool:
+    """Tell whether a member is no image, but says whose the images are."""
+    return name.endswith(".txt")
+
+
 def index(root: Path, facts: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
     """Return the INDEX table of the cut-outs and scenes in the shards under ``root``, sorted by ``source_id``.
 
@@ -58,7 +63,12 @@ def index(root: Path, facts: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
     Raises:
         FieldmarkError: the shards do not hold exactly the members of ``facts``, or one of them can't be decoded.
     """
-    members = ((shard.name, member) for shard in sorted(root.glob("*.tar")) for member in read(shard))
+    members = (
+        (shard.name, member)
+        for shard in sorted(root.glob("*.tar"))
+        for member in read(shard)
+        if not is_note(member.name)
+    )
     rows, found = [], set()
     for shard, member in tqdm(members, desc="index", unit="image", total=len(facts)):
         found.add(member.name)

@@ -43,6 +43,7 @@ def write(
     meanings: Mapping[str, str],
     about: Mapping[str, About] | None = None,
     compared: Sequence[pictures.Picture] = (),
+    said: Sequence[str] = (),
 ) -> None:
     """Write the page.
 
@@ -61,6 +62,7 @@ def write(
         meanings: metric -> the sentence that says what it measures.
         about: kind, supervision and cost of every model, where known.
         compared: what every model makes of the same few examples.
+        said: of an audit, the findings in sentences; they stand in place of champion, claims and gate.
     """
     order, about = list(models), about or {}
     meanings = {**leaderboard.MEANINGS, **meanings}
@@ -68,6 +70,7 @@ def write(
     html = _template().render(
         title=title,
         verdict=verdict(gate),
+        said=said,
         models=models,
         level=f"{level * 100:g} %",
         chance_of_error=1 - level,
