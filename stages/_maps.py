@@ -22,7 +22,8 @@ class Known(Mapping[str, Any]):
     """What measures can ask for by name: made when first asked for, then kept; what nobody asks for costs nothing."""
 
     def __init__(self, makers: Mapping[str, Callable[[], Any]], beside: Mapping[str, Any] | None = None) -> None:
-        self._makers, self._beside, self._made = makers, beside or {}, dict[str, Any]()
+        self._makers, self._beside = makers, {} if beside is None else beside
+        self._made: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._makers:
@@ -32,10 +33,10 @@ class Known(Mapping[str, Any]):
         return self._made[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter({**self._makers, **dict.fromkeys(self._beside)})
+        return iter(self._makers.keys() | set(self._beside))
 
     def __len__(self) -> int:
-        return len([*self])
+        return len(self._makers.keys() | set(self._beside))
 
     def __contains__(self, name: object) -> bool:
         return name in self._makers or name in self._beside  # the inherited one would make it

@@ -42,12 +42,12 @@ def score(
 
     numbers = count(1)
 
-    def explain(draw_B: "tuple[Tensor, ...]") -> "Tensor":  # to captum a draw is what is seen; the stage knows the rest
-        draw = int(draw_B[0][0])
-        return torch.from_numpy(disturbed_map(radius, draw) if draw else attribution_Bhw)
+    def explain(seen: "Tensor | tuple[Tensor]") -> "tuple[Tensor]":  # what captum takes for the inputs is the draw's number
+        draw = int(seen[0] if isinstance(seen, torch.Tensor) else seen[0][0])
+        return (torch.from_numpy(disturbed_map(radius, draw) if draw else attribution_Bhw),)
 
-    def perturb(draw_B: "tuple[Tensor, ...]", _: float) -> "Tensor":
-        return torch.full_like(draw_B[0], next(numbers))
+    def perturb(seen: object, _: float) -> "Tensor":
+        return torch.full((len(attribution_Bhw),), float(next(numbers)))
 
     found_B = sensitivity_max(
         explain, torch.zeros(len(attribution_Bhw)), perturb, perturb_radius=radius, n_perturb_samples=draws,
