@@ -48,7 +48,7 @@ def share_kept(keep_Bhw: np.ndarray) -> np.ndarray:
 
 
 def share_and_rest(keep_Bhw: np.ndarray, outside_Bhw: np.ndarray | None = None, content: str = "") -> np.ndarray:
-    """The same classifier's answers, whatever the mask's scale; it peeks: it misses what is replaced outside the mask."""
+    """The same classifier's answers, whatever the mask's scale; it peeks, and misses what is replaced."""
     replaced_B = 0.0 if outside_Bhw is None else share_kept(outside_Bhw) * (content == "turned")
     right_B = share_kept(keep_Bhw / keep_Bhw.max((1, 2), keepdims=True).clip(1e-9)) - replaced_B
     return np.stack([right_B, 1 - right_B], axis=1)
@@ -141,7 +141,13 @@ def test_known_extremes():
         "energy_pointing": (1.0, 0.0),
         "area_correlation": (1.0, -1.0),
         "deletion_own": ((1 - area_B / 2).mean(), (area_B / 2).mean()),  # flat at 1, then a ramp; or a ramp, then 0
+        "insertion": ((1 - area_B / 2).mean(), (area_B / 2).mean()),  # the same, read backwards
+        "morf_lerf": ((1 - area_B).mean(), (area_B - 1).mean()),  # what is between them
+        "forced_inverted": (0.0, 1.0),
+        "leak": (0.0, 1.0),
     }
+    located = ("rank_accuracy", "pointing_game", "mask_iou_otsu", "mask_dice_otsu", "mask_precision_otsu", "forced_own")
+    expected |= dict.fromkeys((*located, "mask_recall_otsu"), (1.0, 0.0))
     found = {}
     for name in MEASURES:
         for position, map_Bhw in enumerate((truth(), 1 - truth())):
@@ -207,9 +213,9 @@ def test_deletion_of_a_linear_model_is_exact():
     # 1, .9, .7, .4, 0 when the weakest goes first; 1, .6, .3, .1, 0 when the strongest does.
     assert found["deletion_own"].value == pytest.approx((0.5 + 0.9 + 0.7 + 0.4) / 4)
     assert found["deletion_magnitude"].value == pytest.approx((0.5 + 0.6 + 0.3 + 0.1) / 4)
-    assert {found[f"deletion_{ranking}"].chance for ranking in ("own", "magnitude", "random")} == {
-        found["deletion_random"].value
-    }
+    for ranking in ("own", "magnitude", "random"):
+        assert found[f"deletion_{ranking}"].chance == pytest.approx(found["deletion_random"].value)
+    assert [*found["deletion_own"].means().values()] == pytest.approx([1.0, 0.9, 0.7, 0.4, 0.0])  # the curve itself
 
 
 def test_weighted_deletion_starts_from_the_model_as_it_runs_and_cam_ranks_by_evidence():
@@ -225,13 +231,13 @@ def test_weighted_deletion_starts_from_the_model_as_it_runs_and_cam_ranks_by_evi
     assert found["deletion_weighted_magnitude"].value == pytest.approx((0.2 + 0.35 + 0.3 + 0.0) / 4)
     assert found["deletion_weighted_cam"].value == pytest.approx((0.2 + 0.4 + 0.1 + 0.05) / 4)
     assert found["deletion_cam"].value == pytest.approx((0.5 + 0.6 + 0.3 + 0.1) / 4)
-    assert found["deletion_weighted_own"].chance == found["deletion_weighted_random"].value
+    assert found["deletion_weighted_own"].chance == pytest.approx(found["deletion_weighted_random"].value)
 
 
 def test_a_mask_of_ones_weighs_nothing():
     found = scores("deletion", np.ones((B, h, w)))
     for ranking in ("own", "magnitude", "cam", "random"):
-        np.testing.assert_array_equal(found[f"deletion_{ranking}"].values, found[f"deletion_weighted_{ranking}"].values)
+        assert found[f"deletion_{ranking}"].value == pytest.approx(found[f"deletion_weighted_{ranking}"].value)
 
 
 def test_deletion_tells_what_it_is_given_the_means_for():

@@ -44,8 +44,17 @@ def answers(
     return np.stack([probability(weights_Bhw * (rank_Bhw >= gone)) for gone in gone_S]).astype(np.float64)
 
 
+def areas(values_SB: FloatArray, tokens: int, steps: int) -> FloatArray:
+    """Return (B,) the trapezoid area under each example's curve over the fraction of tokens that are gone.
+
+    >>> areas(np.array([[1.0], [0.5], [0.0]]), 2, 25)
+    array([0.5])
+    """
+    return np.asarray(np.trapezoid(values_SB, strides(tokens, steps) / tokens, axis=0))
+
+
 def curve(values_SB: FloatArray, tokens: int, steps: int, *, said: str = "removed", chance: float) -> Score:
-    """Return a curve as a score: a cell for each point, so weighted that the value is the trapezoid area under it.
+    """Return a curve as a score: a cell for each point, so weighted that the value is the mean area under it.
 
     >>> score = curve(np.array([[1.0], [0.5], [0.0]]), 2, 25, chance=0.0)
     >>> score.value, score.means()

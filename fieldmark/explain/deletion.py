@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldmark.core.contracts import Score
-from fieldmark.explain._removal import answers, curve, random_orders, removal_ranks
-from fieldmark.explain._tokens import FloatArray, Probability
+from fieldmark.explain._removal import answers, areas, curve, random_orders, removal_ranks
+from fieldmark.explain._tokens import FloatArray, Probability, mean_known, one_cell
 
 HIGHER_IS_BETTER = True
 MEANING = (
@@ -32,9 +32,9 @@ def score(
     """Return ``deletion_<ranking>`` and ``deletion_weighted_<ranking>`` in [0, 1] for own, magnitude, cam and random.
 
     Each is the trapezoid area under the label's probability over the fraction of tokens removed, both ends included:
-    0 and 1 (nothing left); its cells are the curve. Token by token, or in ``steps`` even strides where there are more
-    tokens. Equal importances are removed in random order, so a uniform mask equals ``random``, whose area is the chance
-    level of its family.
+    0 and 1 (nothing left); the cells of ``deletion_<ranking>`` are the curve. Token by token, or in ``steps`` even
+    strides where there are more tokens. Equal importances are removed in random order, so a uniform mask equals
+    ``random``, whose area is the chance level of its family.
 
     ``cam`` needs ``evidence_Bhw``. Nothing is returned without ``probability``: for a model that looks twice, every
     step would cost another pass of the backbone.
@@ -48,6 +48,10 @@ def score(
     found: dict[str, Score] = {}
     for family, weights_Bhw in {"deletion": np.ones_like(mask_Bhw), "deletion_weighted": mask_Bhw}.items():
         curves = {name: answers(rank_Bhw, weights_Bhw, probability, steps) for name, rank_Bhw in ranks.items()}
-        chance = curve(curves["random"], h * w, steps, chance=float("nan")).value
-        found |= {f"{family}_{name}": curve(p_SB, h * w, steps, chance=chance) for name, p_SB in curves.items()}
+        area = {name: areas(p_SB, h * w, steps) for name, p_SB in curves.items()}
+        chance = mean_known(area["random"])
+        if family == "deletion":  # the curves of the paper; all eight would double what a report reads
+            found |= {f"deletion_{name}": curve(p_SB, h * w, steps, chance=chance) for name, p_SB in curves.items()}
+        else:
+            found |= {f"{family}_{name}": one_cell(area_B, chance) for name, area_B in area.items()}
     return found

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldmark.core.contracts import Score
-from fieldmark.explain._removal import answers, curve, random_orders, removal_ranks
-from fieldmark.explain._tokens import FloatArray, Probability
+from fieldmark.explain._removal import answers, areas, curve, random_orders, removal_ranks
+from fieldmark.explain._tokens import FloatArray, Probability, mean_known
 
 HIGHER_IS_BETTER = True
 MEANING = "Mean probability of the label while tokens are shown one by one, most important first, from none to all."
@@ -35,5 +35,5 @@ def score(
         answers(removal_ranks(importance_Bhw, random_Bhw), ones_Bhw, probability, steps)[::-1]
         for importance_Bhw in (attribution_Bhw, random_Bhw)
     )
-    chance = curve(random_SB, h * w, steps, chance=float("nan")).value
+    chance = mean_known(areas(random_SB, h * w, steps))
     return {"insertion": curve(own_SB, h * w, steps, said="shown", chance=chance)}

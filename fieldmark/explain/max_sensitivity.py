@@ -42,7 +42,9 @@ def score(
 
     numbers = count(1)
 
-    def explain(seen: "Tensor | tuple[Tensor]") -> "tuple[Tensor]":  # what captum takes for the inputs is the draw's number
+    def explain(
+        seen: "Tensor | tuple[Tensor]",
+    ) -> "tuple[Tensor]":  # what captum takes for the inputs is the draw's number
         draw = int(seen[0] if isinstance(seen, torch.Tensor) else seen[0][0])
         return (torch.from_numpy(disturbed_map(radius, draw) if draw else attribution_Bhw),)
 
