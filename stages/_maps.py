@@ -78,7 +78,8 @@ class Maps:
         if kind != OWN:
             grid = (self.said.masks_Nhw.shape[1], self.said.masks_Nhw.shape[2])
             return attribution(kind, module, batches, self.named_N, grid, device=self._view.device)
-        said = self.said if batches is self.batches else predict(module, batches, device=self._view.device)
+        known = module is self.module and batches is self.batches
+        said = self.said if known else predict(module, batches, device=self._view.device)
         return said.masks_Nhw.astype(np.float64)
 
     def _varied(self, kind: str, variant: str) -> FloatArray:
@@ -86,7 +87,7 @@ class Maps:
         return found if kind == OWN else relative(found)
 
     def _randomised(self, kind: str, draw: int) -> FloatArray:
-        found = self._made(kind, shuffled(self.module, draw), iter(self.batches))
+        found = self._made(kind, shuffled(self.module, draw), self.batches)
         return found if kind == OWN else relative(found)
 
     def _disturbed(self, kind: str, radius: float, draw: int) -> FloatArray:
