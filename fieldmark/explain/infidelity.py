@@ -4,6 +4,7 @@ Random sets of tokens are removed from the model as it runs; the map's sum over 
 explains, up to one factor for each picture, so that a mask can be asked as well as an attribution.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,38 +42,43 @@ def score(
     """
     if logit is None:
         return {}
-    import torch
-    from captum.metrics import infidelity
+    answered: dict[bytes, FloatArray] = {}
 
-    removed_DBhw = torch.from_numpy(removals(key_B, attribution_Bhw.shape[1:], share, draws))
-    ones_Bhw, answered = torch.ones(removed_DBhw.shape[1:], dtype=torch.float64), {}
-
-    def answer(keep_Bhw: "Tensor") -> "Tensor":
-        name = keep_Bhw.numpy().tobytes()
-        if name not in answered:  # all maps are asked about the same sets
-            answered[name] = torch.from_numpy(np.asarray(logit(keep_Bhw.numpy()), np.float64))
+    def answer(keep_Bhw: FloatArray) -> FloatArray:  # all maps are asked about the same sets
+        name = keep_Bhw.tobytes()
+        if name not in answered:
+            answered[name] = np.asarray(logit(keep_Bhw), np.float64)
         return answered[name]
 
-    def left(map_Bhw: "Tensor", normalize: bool = True) -> FloatArray:
-        sets = iter(removed_DBhw)
-
-        def perturb(whole_Bhw: "Tensor") -> "tuple[Tensor, Tensor]":
-            removed_Bhw = next(sets)
-            return removed_Bhw, whole_Bhw - removed_Bhw
-
-        found_B = infidelity(
-            answer, perturb, ones_Bhw, map_Bhw, n_perturb_samples=draws, max_examples_per_batch=len(map_Bhw),
-            normalize=normalize,
-        )  # fmt: skip
-        return np.asarray(found_B.numpy(), np.float64)
-
-    own_B, uniform_B = left(torch.from_numpy(attribution_Bhw)), left(ones_Bhw)
-    fall_B = left(torch.zeros_like(ones_Bhw), normalize=False)  # nothing explained: the squared fall itself
+    left = partial(unexplained, answer, removals(key_B, attribution_Bhw.shape[1:], share, draws))
+    own_B, uniform_B = left(attribution_Bhw), left(np.ones(attribution_Bhw.shape))
+    fall_B = left(np.zeros(attribution_Bhw.shape), normalize=False)  # nothing is explained: the squared fall itself
     fall_B = np.where(fall_B > 0, fall_B, np.nan)
     return {
         "infidelity": one_cell(own_B, mean_known(uniform_B)),
         "infidelity_relative": one_cell(own_B / fall_B, mean_known(uniform_B / fall_B)),
     }
+
+
+def unexplained(
+    answer: Probability, removed_DBhw: FloatArray, map_Bhw: FloatArray, *, normalize: bool = True
+) -> FloatArray:
+    """Return captum's infidelity (B,) of a map when these sets of tokens are removed, one after another."""
+    import torch
+    from captum.metrics import infidelity
+
+    sets = iter(torch.from_numpy(removed_DBhw))
+
+    def perturb(whole_Bhw: "Tensor") -> "tuple[Tensor, Tensor]":
+        removed_Bhw = next(sets)
+        return removed_Bhw, whole_Bhw - removed_Bhw
+
+    found_B = infidelity(
+        lambda keep_Bhw: torch.from_numpy(answer(keep_Bhw.numpy())), perturb,
+        torch.ones(map_Bhw.shape, dtype=torch.float64), torch.from_numpy(map_Bhw),
+        n_perturb_samples=len(removed_DBhw), max_examples_per_batch=len(map_Bhw), normalize=normalize,
+    )  # fmt: skip
+    return np.asarray(found_B.numpy(), np.float64)
 
 
 def removals(key_B: npt.NDArray[np.int64], shape: tuple[int, ...], share: float, draws: int) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Pointing game: does the map's highest point lie on the object (arXiv 1608.00507, section 4.1)?
+"""Pointing game: does the map's highest point lie on the object (arXiv 1608.00507)?
 
 The original forgives 15 px; tokens are larger than that, so nothing is forgiven here.
 """

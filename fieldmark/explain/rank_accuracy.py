@@ -1,7 +1,7 @@
 """Relevance rank accuracy: of the map's strongest pixels, as many as the object has, the share on it.
 
-Section 3 of arXiv 2003.07258. Both areas being equal, it is also the map's precision, its recall and its Dice
-coefficient under the top-area rule.
+From arXiv 2003.07258. Both areas being equal, it is also the map's precision, its recall and its Dice coefficient under
+the top-area rule.
 """
 
 import numpy as np
