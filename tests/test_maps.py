@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fieldmark.core import layout, store
 from fieldmark.core.contracts import Backbone, Batch, Output
+from fieldmark.core.errors import FieldmarkError
 from fieldmark.explain import deletion, energy_pointing, forced_mask, leak, mask_stability
 from fieldmark.layers.evidence import class_evidence
 from fieldmark.layers.pooling import TokenClassifier
@@ -97,6 +98,21 @@ def test_a_map_leaves_the_model_as_it_was() -> None:
         np.testing.assert_array_equal(first, again)
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
     assert all(parameter.grad is None for parameter in module.parameters())
+
+
+class Rooted(nn.Module):
+    """Has no gradient where its input is zero."""
+
+    def forward(self, batch: Batch, forced_Bhw: Tensor | None = None) -> Output:
+        """Take the root of what is not negative."""
+        root_B = (batch.x_BCHW.clamp_min(0) * 0).sqrt().sum((1, 2, 3))
+        return Output(torch.stack([root_B, -root_B], 1), batch.x_BCHW[:, 0], {})
+
+
+def test_a_map_that_is_not_finite_is_refused_and_another_one_named() -> None:
+    with pytest.raises(FieldmarkError, match=rf"gradcam gave {N} of {N} maps that are not finite.*use occlusion"):
+        made("gradcam", Rooted(), examples())
+    assert not made("occlusion", Rooted(), examples()).any()
 
 
 def test_measures_get_the_positive_part_of_a_map() -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fieldmark.core.contracts import Batch
+from fieldmark.core.errors import FieldmarkError
 from fieldmark.training.fit import Triples, move
 
 Floats = npt.NDArray[np.float64]
@@ -94,6 +95,9 @@ def attribution(
         named_N: the class whose logit is explained, of each example.
         grid: height and width in tokens; on pixels it divides the picture's.
         device: ``cpu`` or ``cuda``.
+
+    Raises:
+        FieldmarkError: a map is not finite: the model has no gradient there.
     """
     answer, maps, start = Answer(module).to(device).eval(), [], 0
     for batch, labels_B, _ in batches:
@@ -102,4 +106,10 @@ def attribution(
         asked = {"target": target_B, "additional_forward_args": (there.object_Bhw, there.key_B)}
         maps.append(MAKERS[kind](answer, there.x_BCHW.detach().clone(), asked, grid).detach().cpu())
         start = stop
-    return torch.cat(maps).double().numpy()
+    found_Nhw = torch.cat(maps).double().numpy()
+    if broken := int((~np.isfinite(found_Nhw)).any((1, 2)).sum()):
+        raise FieldmarkError(
+            f"{kind} gave {broken} of {len(found_Nhw)} maps that are not finite: take it out of explain.maps, or use"
+            " occlusion, which needs no gradient."
+        )
+    return found_Nhw
