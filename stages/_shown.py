@@ -1,8 +1,10 @@
-"""What explanation measures are shown of a model: maps, and what it answers when tokens are hidden from it."""
+"""What explanation measures can ask about a model beside its maps: what it answers when something is changed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -11,19 +13,39 @@ from fieldmark.layers.evidence import class_evidence, magnitude
 from fieldmark.loading.keys import keys
 from fieldmark.training.fit import move
 from fieldmark.training.predict import Prediction, kept_probability
+from fieldmark.training.probing import forced_answers, kept_logit
 from stages._cell import View
+from stages._maps import OWN, Known, Maps
+from stages._units import units
+
+OF_ANY_MAP = {"map_Bhw", "attribution_Bhw"}
 
 
-def shown(view: View, module: nn.Module, batches: Sequence[Any], said: Prediction, example_ids: Any) -> dict[str, Any]:
-    """Return the arguments that every measure takes beside the model's masks and the true ones."""
-    on_features = view.plugin.TRAINS_ON == "features"
-    answers_again = on_features and not hasattr(module, "phases")  # elsewhere each answer is a pass of the backbone
-    return {
-        "magnitude_Bhw": magnitudes(view, module, batches),
-        "key_B": keys(example_ids),
-        "probability": kept_probability(module, lambda: batches, device=view.device) if answers_again else None,
-        "evidence_Bhw": evidence(module, batches, said) if answers_again else None,
+def asked_about(score: Callable[..., Any], maps: Sequence[str]) -> Sequence[str]:
+    """Return the maps that a measure is asked about: one that names no map is about the model and its mask, once."""
+    return maps if OF_ANY_MAP & set(signature(score).parameters) else [OWN]
+
+
+def shown(view: View, maps: Maps, recipes: Any) -> Mapping[str, Any]:
+    """Return what measures can ask for, whatever the map."""
+    module, batches, said, device = maps.module, maps.batches, maps.said, view.device
+    answers_again = maps.on_features and not maps.looks_again  # elsewhere each answer is a pass of the backbone
+    forced = forced_answers(module, lambda: batches, device=device)
+    makers: dict[str, Callable[[], Any]] = {
+        "mask_Bhw": lambda: said.masks_Nhw.astype(np.float64),
+        "object_BHW": lambda: view.object_masks(recipes),
+        "magnitude_Bhw": lambda: magnitudes(view, module, batches),
+        "key_B": lambda: keys(recipes["example_id"]),
+        "label_B": lambda: said.labels_N,
+        "probability": lambda: kept_probability(module, lambda: batches, device=device) if answers_again else None,
+        "logit": lambda: kept_logit(module, lambda: batches, maps.named_N, device=device) if answers_again else None,
+        "evidence_Bhw": lambda: evidence(module, batches, said) if answers_again else None,
+        "answers": lambda: forced,
+        "answers_replaced": lambda: None if maps.looks_again else forced,  # it sees the picture again, not features
+        "parts_BPhw": lambda: parts(view, module, batches),
+        "units": lambda: units(view, module, batches, recipes),
     }
+    return Known(makers)
 
 
 def magnitudes(view: View, module: nn.Module, batches: Sequence[Any]) -> Any:
@@ -56,3 +78,11 @@ def own(view: View, module: nn.Module, batches: Sequence[Any]) -> dict[str, tupl
         )
         for name, score in found.items()
     }
+
+
+def parts(view: View, module: Any, batches: Sequence[Any]) -> Any:
+    """Return which tokens belong to which of a model's parts (N, P, h, w); None if it has none."""
+    if not hasattr(module, "num_parts"):
+        return None
+    part_Nhw = torch.cat([module.parts(move(batch, view.device)) for batch, _, _ in batches]).cpu().numpy()
+    return part_Nhw[:, None] == np.arange(module.num_parts)[:, None, None]

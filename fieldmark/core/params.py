@@ -51,8 +51,11 @@ class Evaluate(Section):
 
 
 class Explain(Section):
-    """Explanation measures on each model's own mask."""
+    """Explanation measures, and the maps they are asked about: each model's own mask, and others that captum makes."""
 
+    maps: Annotated[list[Literal["mask", "gradcam", "integrated_gradients", "occlusion"]], Field(min_length=1)] = [
+        "mask"
+    ]
     measures: dict[str, Options]
 
 

@@ -1,6 +1,7 @@
 """Pixels seen as tokens: token (i, j) of an h x w grid covers the pixels that nearest upsampling gives it."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,17 @@ from fieldmark.core.contracts import Score
 
 FloatArray = npt.NDArray[np.float64]
 Probability = Callable[[FloatArray], FloatArray]  # weights (B, h, w) in [0, 1] -> probability (B,) of the label
+Answers = Callable[..., FloatArray]  # weights (B, h, w) in [0, 1] -> probabilities (B, K)
+
+
+class TopArea(NamedTuple):
+    """The strongest pixels of a map, as many as the object has; equal ones straddle the cut."""
+
+    sure: int  # object pixels above the cut
+    wanted: int  # pixels still to be drawn from the tied ones
+    pool: int  # tied pixels
+    good: int  # object pixels among them
+    area: int  # object pixels in all: none of the above counts where this is 0
 
 
 def object_pixels(object_BHW: npt.NDArray[np.generic], h: int, w: int) -> FloatArray:
@@ -34,6 +46,22 @@ def token_pixels(H: int, W: int, h: int, w: int) -> FloatArray:
 def _starts(side: int, tokens: int) -> npt.NDArray[np.int64]:
     """Return the first pixel of each token along one side: pixel i belongs to token floor(i * tokens / side)."""
     return -(-np.arange(tokens) * side // tokens)
+
+
+def top_area(map_n: FloatArray, object_n: FloatArray, pixels_n: FloatArray) -> TopArea:
+    """Return what the top-area rule keeps of one map: weight, object pixels and pixels of each token.
+
+    >>> top_area(np.array([2.0, 1.0, 1.0]), np.array([1.0, 1.0, 0.0]), np.ones(3))
+    TopArea(sure=1, wanted=1, pool=2, good=1, area=2)
+    """
+    area = int(object_n.sum())
+    if area == 0:
+        return TopArea(0, 0, 0, 0, 0)
+    order = np.argsort(-map_n)
+    cut = map_n[order][np.searchsorted(np.cumsum(pixels_n[order]), area)]  # weight of the last token that is needed
+    above, tied = map_n > cut, map_n == cut
+    wanted = area - int(pixels_n[above].sum())
+    return TopArea(int(object_n[above].sum()), wanted, int(pixels_n[tied].sum()), int(object_n[tied].sum()), area)
 
 
 def one_cell(values_B: FloatArray, chance: float = float("nan")) -> Score:

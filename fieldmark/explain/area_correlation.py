@@ -12,7 +12,7 @@ MEANING = "Rank correlation, over images, of the mask's mean weight with the obj
 
 
 def score(
-    map_Bhw: FloatArray,
+    mask_Bhw: FloatArray,
     object_BHW: npt.NDArray[np.generic],
 ) -> dict[str, Score]:
     """Return ``area_correlation`` in [-1, 1]; NaN when all masks, or all objects, are equally large.
@@ -20,7 +20,7 @@ def score(
     An observation is the product of an image's two standardised ranks, so that the mean is Spearman's coefficient. A
     bootstrap redraws these products and ranks nothing anew: ranks, means and spreads are those of all images.
     """
-    kept_B, area_B = map_Bhw.mean((1, 2)), (object_BHW != 0).mean((1, 2))
+    kept_B, area_B = mask_Bhw.mean((1, 2)), (object_BHW != 0).mean((1, 2))
     return {"area_correlation": one_cell(standard_ranks(kept_B) * standard_ranks(area_B), chance=0.0)}
 
 

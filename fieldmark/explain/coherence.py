@@ -15,12 +15,12 @@ MEANING = (
 )
 
 
-def score(map_Bhw: FloatArray) -> dict[str, Score]:
+def score(mask_Bhw: FloatArray) -> dict[str, Score]:
     """Return ``neighbour_difference`` in [0, 1] and ``neighbour_difference_relative``, whose chance is 1.
 
     The relative one is NaN for a mask that is the same everywhere; scaling the mask does not change it.
     """
-    near_B, any_B = neighbour_difference(map_Bhw), pair_difference(map_Bhw.reshape(len(map_Bhw), -1))
+    near_B, any_B = neighbour_difference(mask_Bhw), pair_difference(mask_Bhw.reshape(len(mask_Bhw), -1))
     relative_B = np.divide(near_B, any_B, out=np.full(len(any_B), np.nan), where=any_B > 0)
     return {
         "neighbour_difference": one_cell(near_B),
@@ -28,16 +28,16 @@ def score(map_Bhw: FloatArray) -> dict[str, Score]:
     }
 
 
-def neighbour_difference(map_Bhw: FloatArray) -> FloatArray:
+def neighbour_difference(mask_Bhw: FloatArray) -> FloatArray:
     """Return (B,) the mean of ``|u_i - u_j|`` over tokens that share an edge; NaN for a single token.
 
     >>> neighbour_difference(np.array([[[0.0, 1.0], [0.0, 0.0]]]))  # 2 of 4 edges
     array([0.5])
     """
     steps_BE = np.concatenate(
-        [np.abs(np.diff(map_Bhw, axis=axis)).reshape(len(map_Bhw), -1) for axis in (1, 2)], axis=1
+        [np.abs(np.diff(mask_Bhw, axis=axis)).reshape(len(mask_Bhw), -1) for axis in (1, 2)], axis=1
     )
-    return np.asarray(steps_BE.mean(1)) if steps_BE.shape[1] else np.full(len(map_Bhw), np.nan)
+    return np.asarray(steps_BE.mean(1)) if steps_BE.shape[1] else np.full(len(mask_Bhw), np.nan)
 
 
 def pair_difference(weights_Bn: FloatArray) -> FloatArray:

@@ -15,12 +15,12 @@ MEANING = (
 )
 
 
-def score(map_Bhw: FloatArray) -> dict[str, Score]:
+def score(mask_Bhw: FloatArray) -> dict[str, Score]:
     """Return ``mask_area``, ``active_fraction`` and ``mask_entropy``, each in [0, 1], of masks in [0, 1].
 
     The entropy does not depend on the mask's scale, the other two do.
     """
-    weights_Bn = map_Bhw.reshape(len(map_Bhw), -1)
+    weights_Bn = mask_Bhw.reshape(len(mask_Bhw), -1)
     return {
         "mask_area": one_cell(weights_Bn.mean(1)),
         "active_fraction": one_cell((weights_Bn > 0.5).mean(1)),

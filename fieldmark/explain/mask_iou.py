@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.special import gammaln
 
 from fieldmark.core.contracts import Score
-from fieldmark.explain._tokens import FloatArray, mean_known, object_pixels, one_cell, token_pixels
+from fieldmark.explain._tokens import FloatArray, mean_known, object_pixels, one_cell, token_pixels, top_area
 
 HIGHER_IS_BETTER = True
 MEANING = (
@@ -51,17 +51,12 @@ def expected_iou(map_n: FloatArray, object_n: FloatArray, pixels_n: FloatArray) 
     >>> round(expected_iou(np.array([1.0]), np.array([1.0]), np.array([2.0])), 6)
     0.5
     """
-    area = int(object_n.sum())
+    sure, wanted, pool, good, area = top_area(map_n, object_n, pixels_n)
     if area == 0:
         return float("nan")
-    order = np.argsort(-map_n)
-    cut = map_n[order][np.searchsorted(np.cumsum(pixels_n[order]), area)]  # weight of the last token that is needed
-    above, tied = map_n > cut, map_n == cut
-    wanted = area - int(pixels_n[above].sum())  # pixels still to be drawn from the tied ones
-    pool, good = int(pixels_n[tied].sum()), int(object_n[tied].sum())
     hits = np.arange(max(0, wanted + good - pool), min(wanted, good) + 1)
     chances = np.exp(_log_choose(good, hits) + _log_choose(pool - good, wanted - hits) - _log_choose(pool, wanted))
-    overlap = object_n[above].sum() + hits
+    overlap = sure + hits
     return float(chances @ (overlap / (2 * area - overlap)))
 
 

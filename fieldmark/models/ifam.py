@@ -131,6 +131,11 @@ class Ifam(nn.Module):
         logits_BK = self.second(batch.x_BCHW, shown_Bhw).logits_BK
         return Output(logits_BK, mask_Bhw, {**extras, "empty": (mask_Bhw.amax((1, 2)) == 0).float()})
 
+    @property
+    def num_parts(self) -> int:
+        """How many parts there are besides the background."""
+        return len(self.first.floor_K)
+
     @torch.no_grad()
     def parts(self, batch: Batch) -> Tensor:
         """Return the part (B, h, w) each patch belongs to, interventions applied; K is the background."""
@@ -142,9 +147,8 @@ class Ifam(nn.Module):
         Raises:
             FieldmarkError: there is no such part.
         """
-        count = len(self.first.floor_K)
-        if unknown := [part for part in removed if not 0 <= part < count]:
-            raise FieldmarkError(f"there is no part {unknown[0]}: this model has the parts 0 to {count - 1}.")
+        if unknown := [part for part in removed if not 0 <= part < self.num_parts]:
+            raise FieldmarkError(f"there is no part {unknown[0]}: this model has the parts 0 to {self.num_parts - 1}.")
         other = deepcopy(self)
         other.first.removed = tuple(sorted({*self.first.removed, *removed}))
         return other
