@@ -103,16 +103,11 @@ def study(world: World, rng: np.random.Generator, part: str, seeds: int) -> tupl
 def _two(rng: np.random.Generator, common: float, *shape: int) -> Floats:
     """Return standard normal numbers for two models (2, ...), correlated by ``common``."""
     shared, own = rng.normal(size=shape), rng.normal(size=(2, *shape))
-    return np.sqrt(common) * shared + np.sqrt(1 - common) * own
+    return np.asarray(np.sqrt(common) * shared + np.sqrt(1 - common) * own)
 
 
-class Found(NamedTuple):
-    """What one study says: of the first model, and of the other minus the first."""
-
-    mean: Interval
-    worst: Interval
-    mean_difference: Comparison
-    worst_difference: Comparison
+#: What one study says of each field of Truth.
+Found = dict[str, Interval | Comparison]
 
 
 def studies(world: World, *, part: str, seeds: int, number: int, draws: int, level: float = 0.95) -> Iterator[Found]:
@@ -122,8 +117,10 @@ def studies(world: World, *, part: str, seeds: int, number: int, draws: int, lev
     for _ in range(number):
         worst = study(world, rng, part, seeds)
         mean = [[seen._replace(score=seen.score._replace(combine="mean")) for seen in model] for model in worst]
-        one_model = [interval(measure[0], **how) for measure in (mean, worst)]
-        yield Found(*one_model, *(compare(measure[1], measure[0], **how) for measure in (mean, worst)))
+        measures = {"mean": mean, "worst": worst}
+        one = {name: interval(models[0], **how) for name, models in measures.items()}
+        two = {f"{name}_difference": compare(models[1], models[0], **how) for name, models in measures.items()}
+        yield {**one, **two}
 
 
 def main() -> None:
@@ -134,16 +131,22 @@ def main() -> None:
     args = parser.parse_args()
     print(f"{'world':17} part seeds  {'measure':17} truth  holds  below  above  width  p<0.05")
     for (name, world), (part, seeds) in itertools.product(WORLDS.items(), SIZES):
-        true, how = truth(world), {"part": part, "seeds": seeds, "number": args.studies, "draws": args.draws}
-        found = Found(*zip(*studies(world, **how), strict=True))
+        true = truth(world)
+        found = list(studies(world, part=part, seeds=seeds, number=args.studies, draws=args.draws))
         for measure in Truth._fields:
-            said = _said(getattr(found, measure), getattr(true, measure))
+            said = _said([one[measure] for one in found], getattr(true, measure))
             print(f"{name:17} {part:4} {seeds:5}  {measure:17} {said}", flush=True)
 
 
-def _said(found: Sequence[Interval | Comparison], true: float) -> str:
+def missed(found: Sequence[Interval | Comparison], true: float) -> tuple[float, float]:
+    """Return which share of intervals lies wholly below the truth, and which above."""
     ends = [one.difference if isinstance(one, Comparison) else one for one in found]
-    below, above = np.mean([one.high < true for one in ends]), np.mean([one.low > true for one in ends])
+    return float(np.mean([one.high < true for one in ends])), float(np.mean([one.low > true for one in ends]))
+
+
+def _said(found: Sequence[Interval | Comparison], true: float) -> str:
+    below, above = missed(found, true)
+    ends = [one.difference if isinstance(one, Comparison) else one for one in found]
     width = np.mean([one.high - one.low for one in ends])
     seen = [one.p < 0.05 for one in found if isinstance(one, Comparison)]
     p = f"{np.mean(seen):6.3f}" if seen else ""

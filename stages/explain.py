@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from fieldmark.core import command, layout, plugins, store
 from fieldmark.core.params import Params
 from fieldmark.stats import describe, to_table
 from fieldmark.training.predict import predict
 from stages._cell import opened
+from stages._judged import on_validation
 from stages._shown import own, shown
 
 
@@ -32,10 +34,12 @@ def main(params: Params, root: Path, model: str, seed: int) -> None:
     for metric, (score, facts) in own(view, module, batches).items():
         scores[metric], described[metric] = score, {**describe(score), **facts}
     path = layout.explained(root, model, seed)
-    store.write_table(path.with_suffix(".parquet"), to_table(scores, recipes).assign(part="test"))
+    judged, table = on_validation(params, view, module)
+    tables = [to_table(scores, recipes).assign(part="test"), table]
+    store.write_table(path.with_suffix(".parquet"), pd.concat(tables, ignore_index=True))
     with store.atomic(path.with_suffix(".masks.npy")) as temporary:
         np.save(temporary, said.masks_Nhw.astype(np.float16))  # rows in the order of the test part
-    store.write_json(path, {"test": described})
+    store.write_json(path, {"test": described, "val": judged})
 
 
 if __name__ == "__main__":

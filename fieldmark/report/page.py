@@ -20,6 +20,13 @@ class Gate(NamedTuple):
     decisions: Sequence[Mapping[str, Any]]  # {"challenger", "champion", "verdict", "reasons"}, of tracking's gate
 
 
+class Comparisons(NamedTuple):
+    """Every model against the baseline, tested; and what these tests could have seen."""
+
+    rows: Sequence[Row]  # of data/report/comparisons.json
+    notes: Sequence[str]  # sentences
+
+
 class Provenance(NamedTuple):
     """Where the numbers come from."""
 
@@ -43,6 +50,7 @@ def write(
     meanings: Mapping[str, str],
     about: Mapping[str, About] | None = None,
     compared: Sequence[pictures.Picture] = (),
+    comparisons: Comparisons | None = None,
 ) -> None:
     """Write the page.
 
@@ -61,6 +69,7 @@ def write(
         meanings: metric -> the sentence that says what it measures.
         about: kind, supervision and cost of every model, where known.
         compared: what every model makes of the same few examples.
+        comparisons: every model against the baseline; None if there are none.
     """
     order, about = list(models), about or {}
     meanings = {**leaderboard.MEANINGS, **meanings}
@@ -86,6 +95,7 @@ def write(
         compared={model: [picture for picture in compared if picture.model == model] for model in order},
         drawings=plots.drawings(rows, order, curves, about),
         provenance=provenance,
+        comparisons=comparisons,
         gate=gate,
     )
     with atomic(path) as temporary:

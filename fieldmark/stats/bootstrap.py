@@ -140,7 +140,8 @@ def _sums(observed: Observed, cluster: Sequence[str]) -> _Sums:
     *sources, cells = (
         name[code].astype(np.str_) for name, code in zip(names, np.unravel_index(places, shape), strict=True)
     )
-    totals, sizes = (np.bincount(sum_N, each, len(places)) for each in (score.values[seen], np.ones(len(sum_N))))
+    known_N = score.values[seen]
+    totals, sizes = (np.bincount(sum_N, of_N, len(places)).astype(float) for of_N in (known_N, np.ones_like(known_N)))
     return _Sums(score, sources, cells, totals, sizes)
 
 
