@@ -4,9 +4,11 @@
 
 Each simulated study draws its own 35 + 60 objects from a population and gives each an ease of its own, on either kind
 of background another, and a little luck with each training; each seed tests its own share of them (``PARTS``, 100
-pictures a group) on two models, which find the same objects hard. What is true of the population is known, so each
-interval either holds it or not. A line says how often it does (95 % is asked), how often it lies wholly below or above
-it, its width, and how often the test finds a difference: its error where there is none, its power where there is one.
+pictures a group) on two models, which find the same objects hard. (On wildstamps, an object's shares of right answers
+after two trainings correlate by 0.6 to 0.9: objects differ, trainings hardly do.) What is true of the population is
+known, so each interval either holds it or not. A line says how often it does (95 % is asked), how often it lies wholly
+below or above it, its width, and how often the test finds a difference: its error where there is none, its power where
+there is one.
 """
 
 import argparse

@@ -137,6 +137,7 @@ def test_the_unknown_is_null(world: Path, tmp_path: Path) -> None:
 def test_the_page_names_every_model_and_loads_nothing(world: Path) -> None:
     page = (layout.report(world) / "report.html").read_text()
     assert all(model in page for model in MODELS)
+    assert "in the worst group would be found with 80 % probability" in page
     assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page)
 
 

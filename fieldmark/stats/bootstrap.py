@@ -8,10 +8,11 @@ its own, and an observation weighs the product of its multiplicities: the pigeon
 What an interval is about: the mean over all seeds that could have been drawn of the measure on all sources that could
 have stood behind the examples (without ``bg_source`` in ``cluster``, on the scenes at hand); of a worst group, the mean
 over seeds of the smallest of the groups' accuracies on all sources. How often it holds that, ``bench/coverage.py``
-measures: an interval of 95 % in 95 to 98 % of studies as large as ours with 3 or 5 seeds. It is on the safe side
-because most sources are tested in one seed only, so redrawing seeds redraws them a second time (Owen 2007, section 3).
-It is not where trainings differ more than sources do, for redrawing S seeds understates the spread between them by the
-factor sqrt((S - 1) / S) (87 % with 3), nor of a single seed, whose chance nothing shows (87 to 92 %).
+measures. With 3 or 5 seeds and studies as large and as clustered as ours an interval of 95 % does in 94 to 99 %: on the
+safe side, for most sources are tested in one seed only, so that redrawing seeds redraws them twice (Owen 2007, section
+3). It falls short for the worst of groups that are alike with 5 seeds (89 %), where trainings differ more than objects do
+(85 to 94 %), for redrawing S seeds understates their spread by the factor sqrt((S - 1) / S), and with one seed, which
+tells nothing of others (83 to 94 %).
 """
 
 from collections.abc import Sequence

@@ -13,12 +13,12 @@ def detectable(error: float, level: float, power: float = POWER) -> float:
 
     ``error`` is the standard error of the difference, here the spread of its draws; draws are taken for normal. Nothing
     is said about what was found: the same test without any difference has the same answer (Bloom 1995, doi
-    10.1177/0193841X9501900504).
+    10.1177/0193841X9501900504). Without any spread it is NaN: models that never differ show no error to measure by.
 
     >>> round(detectable(0.01, 0.95), 4)  # 1.96 + 0.8416
     0.028
     """
-    return (_NORMAL.inv_cdf((1 + level) / 2) + _NORMAL.inv_cdf(power)) * error
+    return (_NORMAL.inv_cdf((1 + level) / 2) + _NORMAL.inv_cdf(power)) * error if error > 0 else float("nan")
 
 
 def note(detectables: Sequence[float], *, measure: str, sources: int, examples: int, seeds: int) -> str:
