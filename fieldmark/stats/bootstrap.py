@@ -9,10 +9,10 @@ What an interval is about: the mean over all seeds that could have been drawn of
 have stood behind the examples (without ``bg_source`` in ``cluster``, on the scenes at hand); of a worst group, the mean
 over seeds of the smallest of the groups' accuracies on all sources. How often it holds that, ``bench/coverage.py``
 measures. With 3 or 5 seeds and studies as large and as clustered as ours an interval of 95 % does in 94 to 99 %: on the
-safe side, for most sources are tested in one seed only, so that redrawing seeds redraws them twice (Owen 2007, section
-3). It falls short for the worst of groups that are alike with 5 seeds (89 %), where trainings differ more than objects do
-(85 to 94 %), for redrawing S seeds understates their spread by the factor sqrt((S - 1) / S), and with one seed, which
-tells nothing of others (83 to 94 %).
+safe side, for most sources are tested in one seed only, so that redrawing seeds redraws them twice (Owen 2007,
+section 3). It falls short for the worst of groups that are alike with 5 seeds (89 %), where trainings differ more than
+objects do (85 to 95 %), for redrawing S seeds understates their spread by the factor sqrt((S - 1) / S), and with one
+seed, which tells nothing of others (83 to 96 %; where trainings differ 53 to 71 %).
 """
 
 from collections.abc import Sequence
