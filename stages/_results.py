@@ -13,7 +13,6 @@ from fieldmark.report import page
 from fieldmark.report.about import About, family, supervision
 from fieldmark.report.leaderboard import UNRANKED
 from fieldmark.stats import Interval, Observed, describe, difference, from_table, interval, share_of_gap
-from fieldmark.tracking import gate
 
 UNKNOWN = Interval(float("nan"), float("nan"), float("nan"), n=0, seeds=0)
 Key = tuple[str, str, str]  # model, metric, part
@@ -27,7 +26,7 @@ class Results:
         self.params = params
         self.facts: dict[Key, dict[str, Any]] = {}  # of the first seed: direction, meaning
         self.observed: dict[Key, list[Observed]] = {}  # by seed
-        self._how = params.stats.model_dump()
+        self.how = params.stats.model_dump()
         self._rows: dict[Key, dict[str, Any]] = {}
         for model in params.models:
             for seed in params.seeds:
@@ -49,7 +48,7 @@ class Results:
 
     def _row(self, model: str, metric: str, part: str) -> dict[str, Any]:
         key = model, metric, part
-        found = interval(self.observed[key], **self._how)._asdict()
+        found = interval(self.observed[key], **self.how)._asdict()
         del found["lost"]
         chance = float(np.mean([observed.score.chance for observed in self.observed[key]]))
         better = None if metric in UNRANKED else self.facts[key]["higher_is_better"]
@@ -84,7 +83,7 @@ class Results:
         per_seed, rows = self.observed[model, "worst_group", "test"], []
         for group in per_seed[0].score.means():
             alone = [one._replace(score=one.score._replace(combine="mean", weights={group: 1.0})) for one in per_seed]
-            found = interval(alone, **self._how)
+            found = interval(alone, **self.how)
             count = sum(one.score.counts()[group] for one in alone)
             rows.append({"model": model, "group": group, **found._asdict(), "n": count})
         return rows
@@ -92,12 +91,12 @@ class Results:
     def difference(self, plus: Key, minus: Key | None) -> Interval:
         """Return the paired difference of two measures, or one measure by itself."""
         if minus is None:
-            return interval(self.observed[plus], **self._how)
-        return difference(self.observed[plus], self.observed[minus], **self._how)
+            return interval(self.observed[plus], **self.how)
+        return difference(self.observed[plus], self.observed[minus], **self.how)
 
     def share_of_gap(self, key: Key, low: Key, high: Key) -> Interval:
         """Return the share of the way from ``low`` to ``high`` that a measure comes, paired."""
-        return share_of_gap(self.observed[key], self.observed[low], self.observed[high], **self._how)
+        return share_of_gap(self.observed[key], self.observed[low], self.observed[high], **self.how)
 
     def gap_closed(self, model: str) -> dict[str, Any]:
         """Return as a row how much of the gap in the worst group, from baseline to true mask, a model closes."""
@@ -112,24 +111,6 @@ class Results:
     def meanings(self) -> dict[str, str]:
         """Return what each metric means."""
         return {metric: facts["meaning"] for (_, metric, _), facts in self.facts.items()}
-
-    def judge(self, challenger: str, champion: list[Observed], *, comparable: bool = True) -> gate.Decision:
-        """Return what the gate says of a model, given the champion's worst-group observations on validation."""
-        per_seed = self.observed[challenger, GATED, "val"]
-        found = difference(per_seed, champion, **self._how) if comparable else UNKNOWN
-        smallest = min(min(one.score.counts().values()) for one in per_seed)
-        minimum = self.params.register_.minimum_group
-        return gate.decide(found, smallest_group=smallest, minimum_group=minimum, comparable=comparable)
-
-    def gate(self) -> page.Gate:
-        """Return what the gate says of each candidate against the declared baseline."""
-        baseline, candidates = self.params.register_.baseline, self.params.register_.candidates
-        judged = {name: self.judge(name, self.observed[baseline, "worst_group", "val"]) for name in candidates}
-        best = {name: self.row((name, "worst_group", "val"))["mean"] for name in candidates}
-        champion = gate.winner({name: (judged[name], best[name]) for name in candidates}) or baseline
-        return page.Gate(
-            champion, [{"challenger": name, "champion": baseline, **said._asdict()} for name, said in judged.items()]
-        )
 
 
 def introduced(params: Params) -> dict[str, str]:

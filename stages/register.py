@@ -11,6 +11,7 @@ from fieldmark.tracking.publish import publish_sources
 from fieldmark.tracking.record import Run
 from fieldmark.tracking.runs import parent_run
 from fieldmark.tracking.store import connect
+from stages._gate import judge
 from stages._publish import Publisher
 from stages._results import Results, cells
 
@@ -39,7 +40,7 @@ def main(params: Params, root: Path) -> None:
         for model in params.register_.candidates:
             version = versions[model]
             if version.version != champion.version:
-                decision = results.judge(model, incumbent, comparable=comparable)
+                decision = judge(results, root, model, incumbent, comparable=comparable)
                 judged[model] = (decision, results.row((model, "worst_group", "val"))["mean"])
                 publisher.note(decision, version, champion)
         winner = gate.winner(judged)

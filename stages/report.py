@@ -8,7 +8,9 @@ from fieldmark.core import command, layout, store
 from fieldmark.core.params import Params
 from fieldmark.report import claims, leaderboard, page, plots
 from fieldmark.report.elsewhere import joined
+from stages._compared import comparisons
 from stages._gallery import compared, gallery
+from stages._gate import decided
 from stages._results import Results, about, cells, introduced, provenance, tested
 
 
@@ -18,19 +20,16 @@ def main(params: Params, root: Path) -> None:
     keys = [*results.observed, *((model, "gap_closed", "test") for model in order)]
     rows = [results.row(key) for key in tqdm(keys, desc="intervals", unit="measure")]
     ledger = claims.ledger(results)
-    epochs = [
-        {"model": model, "seed": seed, **row}
-        for model, seed in cells(params)
-        for row in store.read_json(layout.trained(root, model, seed) / "history.json")
-    ]
+    told = {cell: store.read_json(layout.trained(root, *cell) / "history.json") for cell in cells(params)}
+    epochs = [{"model": model, "seed": seed, **row} for (model, seed), history in told.items() for row in history]
     curves = [
-        plots.Curve(model, seed, measure, [row[measure] for row in told])
-        for model, seed in cells(params)
-        for told in [[row for row in epochs if (row["model"], row["seed"]) == (model, seed)]]
+        plots.Curve(model, seed, measure, [row[measure] for row in history])
+        for (model, seed), history in told.items()
         for measure in ("loss", "val_accuracy", "val_worst_group")
     ]
     folder, known, means = layout.report(root), about(params, root), [results.means(model) for model in order]
-    tables = {"leaderboard": rows, "claims": ledger, "models": means, "curves": epochs}
+    against = comparisons(results)
+    tables = {"leaderboard": rows, "comparisons": against.rows, "claims": ledger, "models": means, "curves": epochs}
     for name, table in tables.items():
         store.write_json(folder / f"{name}.json", table)
     with store.atomic(folder / "plots") as temporary:
@@ -50,7 +49,8 @@ def main(params: Params, root: Path) -> None:
         about=known,
         curves=curves,
         provenance=provenance(params, root),
-        gate=results.gate(),
+        gate=decided(results, root),
+        comparisons=against,
         meanings=results.meanings,
     )
     print(leaderboard.leaderboard_text(rows, order))

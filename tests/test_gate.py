@@ -1,12 +1,17 @@
 """The gate and its ledger: every verdict built by hand, every edit found."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from bench.coverage import World, study
+from fieldmark.core.contracts import Score
 from fieldmark.core.errors import FieldmarkError
+from fieldmark.stats import Observed, difference, interval
 from fieldmark.tracking import gate, ledger
 
 
@@ -48,6 +53,80 @@ def test_the_best_of_the_promoted_wins() -> None:
     assert gate.winner({"a": (yes, 0.8), "b": (yes, 0.9), "c": (no, 0.99)}) == "b"
     assert gate.winner({"b": (yes, 0.8), "a": (yes, 0.8)}) == "a"
     assert gate.winner({"c": (no, 0.99)}) is None
+
+
+# The three verdicts, on data whose truth is known
+
+STRONG = {"objects": 0.5, "places": 0.2, "trainings": 0.05, "luck": 0.1}
+CHAMPION = (2.5, 0.0, 2.5, 0.5)  # probits of right answers in each group: a model that leans on the background
+HOW = {"draws": 500, "level": 0.95, "cluster": ["fg_source"]}
+
+
+def put_before(other: tuple[float, ...], *, minimum: int = 50, limits: Sequence[gate.Limit] = ()) -> gate.Decision:
+    """Judge a challenger that answers as ``other`` says, on validation as large as wildstamps'."""
+    champion, challenger = study(World(CHAMPION, other, **STRONG), np.random.default_rng(1), "val", seeds=3)
+    found = difference(challenger, champion, **HOW)
+    smallest = min(min(one.score.counts().values()) for one in challenger)
+    return gate.decide(found, smallest_group=smallest, minimum_group=minimum, comparable=True, limits=limits)
+
+
+def ceiling(gap: float, *, spread: float = 0.02, bound: float = 0.1) -> gate.Limit:
+    """Return the limit of a model whose accuracy falls by ``gap`` where backgrounds are random."""
+    rng, objects = np.random.default_rng(2), np.repeat(np.arange(14), 30)
+    same, other = 0.95 + spread * rng.normal(size=14)[objects], 0.95 - gap + spread * rng.normal(size=14)[objects]
+    cells = np.repeat(["mixed_same", "mixed_rand"], 420)
+    weights = {"mixed_same": 1.0, "mixed_rand": -1.0}
+    rows = np.tile(np.arange(420), 2)
+    score = Score(np.concatenate([same, other]), cells, rows, "contrast", 0.0, weights)
+    sources = pd.DataFrame({"fg_source": objects.astype(str), "bg_source": "scene"})
+    return gate.Limit("BG-Gap", interval([Observed(score, sources)] * 3, **HOW), bound, at_most=True)
+
+
+BETTER, EQUAL, WORSE = (2.5, 1.5, 2.5, 2.0), CHAMPION, (2.5, -1.5, 2.5, -0.5)
+
+
+@pytest.mark.parametrize(("other", "verdict"), [(BETTER, "promote"), (EQUAL, "not enough evidence"), (WORSE, "keep")])
+def test_a_better_challenger_is_promoted_an_equal_one_is_not_and_a_worse_one_is_turned_down(other, verdict) -> None:
+    assert put_before(other).verdict == verdict
+    assert put_before(other, minimum=101).verdict == "not enough evidence"  # groups of 100 were too small
+
+
+@pytest.mark.parametrize(
+    ("gap", "spread", "verdict"),
+    [(0.02, 0.02, "promote"), (0.3, 0.02, "keep"), (0.1, 0.1, "not enough evidence"), (0.0, 0.0, "promote")],
+)
+def test_a_better_challenger_that_leans_on_the_background_is_kept_out(gap, spread, verdict) -> None:
+    found = put_before(BETTER, limits=[ceiling(gap, spread=spread)])
+    assert found.verdict == verdict
+    assert found.reasons[-1]["check"] == "BG-Gap on validation"
+    assert found.reasons[-1]["needed"] == "whole interval at most 0.1"
+    assert found.reasons[-1]["passed"] is (verdict == "promote")
+    assert put_before(WORSE, limits=[ceiling(gap, spread=spread)]).verdict == "keep"  # one failed check is enough
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.55, 0.70, "promote"),  # at the floor is on it
+        (0.50, 0.60, "not enough evidence"),
+        (0.45, 0.54, "keep"),
+        (float("nan"), float("nan"), "not enough evidence"),
+    ],
+)
+def test_a_mask_that_misses_the_object_keeps_its_model_out(low: float, high: float, verdict: str) -> None:
+    found = SimpleNamespace(mean=(low + high) / 2, low=low, high=high)
+    assert put_before(BETTER, limits=[gate.Limit("mask AUC", found, 0.55, at_most=False)]).verdict == verdict
+
+
+def test_a_model_that_claims_no_mask_is_not_asked_for_one() -> None:
+    decision = put_before(BETTER, limits=[gate.Limit("mask AUC", None, 0.55, at_most=False)])
+    assert decision.verdict == "promote"
+    assert decision.reasons[-1] == {
+        "check": "mask AUC on validation",
+        "found": "claims no mask",
+        "needed": "whole interval at least 0.55",
+        "passed": True,
+    }
 
 
 def write(path: Path, challenger: str, verdict: str = "promote") -> bool:

@@ -17,6 +17,8 @@ from fieldmark.core import layout, store, tables
 from fieldmark.core.errors import TRY_AGAIN, FieldmarkError
 from fieldmark.splits import spurious
 from stages import evaluate, explain, report, split, train
+from stages._gate import decided, judge
+from stages._results import Results
 
 MODELS = ["erm", "erm_unbiased", "ersm", "zoom_norm", "oracle_mask", "random_mask", "inverted_mask"]
 TEST = {
@@ -27,7 +29,7 @@ TEST = {
     "deletion_weighted_cam", "deletion_weighted_random", "mask_area", "active_fraction", "mask_entropy",
     "gap_closed",
 }  # fmt: skip
-VALIDATION = {"average", "worst_group"}
+VALIDATION = {"average", "worst_group", "bg_gap", "token_auc"}
 
 
 def leaderboard(root: Path) -> list[dict[str, Any]]:
@@ -40,6 +42,12 @@ def leaderboard(root: Path) -> list[dict[str, Any]]:
         (layout.report(root) / "leaderboard.json").read_text(), parse_constant=refuse
     )
     return rows
+
+
+def documented(name: str) -> set[str]:
+    """Return the keys that data/README.md gives to the rows of a table."""
+    page = (ROOT / "data" / "README.md").read_text().partition(f"## `{name}`")[2].partition("\n## ")[0]
+    return {key for line in re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE) for key in re.findall(r"`(\w+)`", line)}
 
 
 def row(root: Path, model: str, metric: str, part: str = "test") -> dict[str, Any]:
@@ -57,8 +65,7 @@ def observations(root: Path, model: str, metric: str) -> pd.DataFrame:
 
 
 def test_the_leaderboard_has_the_documented_keys_for_every_model_and_metric(world: Path) -> None:
-    page = (ROOT / "data" / "README.md").read_text().partition("## `report/leaderboard.json`")[2]
-    keys = {key for line in re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE) for key in re.findall(r"`(\w+)`", line)}
+    keys = documented("report/leaderboard.json")
     rows = leaderboard(world)
     assert keys == {
         "model", "metric", "part", "mean", "low", "high", "n", "seeds", "chance", "higher_is_better"
@@ -74,6 +81,39 @@ def test_the_leaderboard_has_the_documented_keys_for_every_model_and_metric(worl
     assert sorted((one["model"], one["metric"], one["part"]) for one in rows) == expected
     sure = [one for one in rows if one["metric"] != "gap_closed"]  # a share of no gap is unknown
     assert all(one["seeds"] == 2 and one["low"] <= one["mean"] <= one["high"] for one in sure)
+
+
+def test_every_model_is_tested_against_the_baseline_as_documented(world: Path) -> None:
+    keys = documented("report/comparisons.json")
+    rows = store.read_json(layout.report(world) / "comparisons.json")
+    assert [set(one) for one in rows] == [keys] * len(rows)
+    metrics = ("average", "worst_group", "bg_gap", "token_auc")
+    assert [(one["metric"], one["model"]) for one in rows] == [
+        (name, model) for name in metrics for model in MODELS[1:]
+    ]
+    for one in rows:
+        expected = row(world, one["model"], one["metric"])["mean"] - row(world, "erm", one["metric"])["mean"]
+        assert one["mean"] == pytest.approx(expected)
+        assert one["p"] <= one["p_holm"] <= 1
+        assert (one["effect"] is None) == (one["metric"] in ("bg_gap", "token_auc"))
+
+
+def test_the_gate_says_what_it_found_of_each_candidate(world: Path, tmp_path: Path) -> None:
+    params = worlds.load(world)
+    results = Results(params, world)
+    (judged,) = decided(results, world).decisions
+    assert [reason["check"] for reason in judged["reasons"][2:]] == [
+        "worst-group accuracy on validation, challenger minus champion",
+        "BG-Gap on validation",
+        "mask AUC on validation",
+    ]
+    assert judged["reasons"][4]["found"]["mean"] == row(world, "ersm", "token_auc", "val")["mean"]
+    assert judge(results, world, "erm").reasons[4]["found"] == "claims no mask"
+    opposite = judge(results, world, "inverted_mask")
+    assert (opposite.verdict, opposite.reasons[4]["found"]["high"]) == ("keep", 0)  # it looks past every object
+    limited = params.model_copy(update={"register_": params.register_.model_copy(update={"ceiling": {"nothing": 0.1}})})
+    with pytest.raises(FieldmarkError, match="limit for 'nothing', which was not measured on validation"):
+        judge(Results(limited, world), world, "ersm")
 
 
 def test_counts_are_those_of_the_split(world: Path) -> None:
@@ -97,6 +137,7 @@ def test_the_unknown_is_null(world: Path, tmp_path: Path) -> None:
 def test_the_page_names_every_model_and_loads_nothing(world: Path) -> None:
     page = (layout.report(world) / "report.html").read_text()
     assert all(model in page for model in MODELS)
+    assert "in the worst group would be found with 80 % probability" in page
     assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page)
 
 

@@ -57,6 +57,7 @@ class Explain(Section):
         "mask"
     ]
     measures: dict[str, Options]
+    validation: list[str] = []  # those of them that also run on validation, for the gate
 
 
 class Stats(Section):
@@ -76,6 +77,8 @@ class Register(Section):
     minimum_group: (
         Count  # examples a group must have on validation before the gate says anything else than "not enough evidence"
     )
+    ceiling: dict[str, float] = {}  # metric on validation -> what a challenger's whole interval may reach
+    floor: dict[str, float] = {}  # mask measure on validation -> the same from below; a uniform mask claims nothing
 
 
 class Report(Section):
@@ -127,9 +130,19 @@ class Params(Section):
             for name in names:
                 if name not in known:
                     raise ValueError(f"there is no '{name}' in fieldmark/{room}/ (there is {', '.join(known)})")
-        unknown = {*self.register_.candidates, self.register_.baseline} - {*self.models}
-        if unknown:
-            raise ValueError(f"register names {', '.join(sorted(unknown))}, which models does not have: add it there")
+        return self
+
+    @model_validator(mode="after")
+    def _what_the_gate_needs_exists(self) -> "Params":
+        """Name what is judged, or measured for judging, and is nowhere else."""
+        for said, named, there, where in (
+            ("register", [*self.register_.candidates, self.register_.baseline], self.models, "models"),
+            ("evaluate.validation", self.evaluate.validation, self.evaluate.tests, "evaluate.tests"),
+            ("explain.validation", self.explain.validation, self.explain.measures, "explain.measures"),
+        ):
+            unknown = sorted({*named} - {*there})
+            if unknown:
+                raise ValueError(f"{said} names {', '.join(unknown)}, which {where} does not have: add it there")
         return self
 
     def training(self, word: str) -> Train:

@@ -20,6 +20,13 @@ class Gate(NamedTuple):
     decisions: Sequence[Mapping[str, Any]]  # {"challenger", "champion", "verdict", "reasons"}, of tracking's gate
 
 
+class Comparisons(NamedTuple):
+    """Every model against the baseline, tested; and what these tests could have seen."""
+
+    rows: Sequence[Row]  # of data/report/comparisons.json
+    notes: Sequence[str]  # sentences
+
+
 class Provenance(NamedTuple):
     """Where the numbers come from."""
 
@@ -44,6 +51,7 @@ def write(
     about: Mapping[str, About] | None = None,
     compared: Sequence[pictures.Picture] = (),
     said: Sequence[str] = (),
+    comparisons: Comparisons | None = None,
 ) -> None:
     """Write the page.
 
@@ -63,6 +71,7 @@ def write(
         about: kind, supervision and cost of every model, where known.
         compared: what every model makes of the same few examples.
         said: of an audit, the findings in sentences; they stand in place of champion, claims and gate.
+        comparisons: every model against the baseline; None if there are none.
     """
     order, about = list(models), about or {}
     meanings = {**leaderboard.MEANINGS, **meanings}
@@ -89,6 +98,7 @@ def write(
         compared={model: [picture for picture in compared if picture.model == model] for model in order},
         drawings=plots.drawings(rows, order, curves, about),
         provenance=provenance,
+        comparisons=comparisons,
         gate=gate,
     )
     with atomic(path) as temporary:

@@ -1,6 +1,7 @@
-"""Intervals and paired differences."""
+"""Intervals, paired differences and tests, and what a test of this size could have seen."""
 
-from fieldmark.stats.bootstrap import Interval, difference, interval, share_of_gap, verdict
+from fieldmark.stats.bootstrap import difference, interval, share_of_gap
+from fieldmark.stats.intervals import Interval, verdict
 from fieldmark.stats.observations import OBSERVATION, Observed, describe, from_table, to_table
 
 __all__ = [

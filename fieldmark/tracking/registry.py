@@ -17,7 +17,8 @@ URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d
 
 ABOUT = (
     "Image classifiers that decide from the object, not from its background. The alias 'champion' moves only when a "
-    "challenger's worst-group accuracy on validation is better with its whole interval; the ledger has every decision. "
+    "challenger's worst-group accuracy on validation is better with its whole interval and it keeps every limit of "
+    "`register` (BG-Gap, mask); the ledger has every decision. "
     "`fieldmark why models:/<name>@champion` tells a version's story, `fieldmark trace` its origin down to each image."
 )
 
