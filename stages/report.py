@@ -6,9 +6,10 @@ from tqdm import tqdm
 
 from fieldmark.core import command, layout, store
 from fieldmark.core.params import Params
-from fieldmark.report import claims, leaderboard, page, plots
+from fieldmark.report import claims, leaderboard, page, plots, strips
 from fieldmark.report.elsewhere import joined
-from stages._gallery import compared, gallery
+from stages._drawn import counterfactuals, measured, trainings
+from stages._gallery import compared, failures, gallery
 from stages._results import Results, about, cells, introduced, provenance, tested
 
 
@@ -23,20 +24,16 @@ def main(params: Params, root: Path) -> None:
         for model, seed in cells(params)
         for row in store.read_json(layout.trained(root, model, seed) / "history.json")
     ]
-    curves = [
-        plots.Curve(model, seed, measure, [row[measure] for row in told])
-        for model, seed in cells(params)
-        for told in [[row for row in epochs if (row["model"], row["seed"]) == (model, seed)]]
-        for measure in ("loss", "val_accuracy", "val_worst_group")
-    ]
     folder, known, means = layout.report(root), about(params, root), [results.means(model) for model in order]
+    drawings = plots.drawings(rows, order, trainings(params, epochs), known, measured(results))
+    objects = counterfactuals(params, root, params.seeds[0])
     tables = {"leaderboard": rows, "claims": ledger, "models": means, "curves": epochs}
     for name, table in tables.items():
         store.write_json(folder / f"{name}.json", table)
     with store.atomic(folder / "plots") as temporary:
         temporary.mkdir()
-        for drawing in plots.drawings(rows, order, curves, known):
-            (temporary / f"{drawing.name}.svg").write_text(drawing.svg)
+        for name, svg in [*((one.name, one.svg) for one in drawings), *strips.files(objects)]:
+            (temporary / f"{name}.svg").write_text(svg, encoding="utf-8")
     page.write(
         folder / "report.html",
         title=f"Who leans on the background? {params.dataset.name}, {len(params.seeds)} seeds",
@@ -47,8 +44,10 @@ def main(params: Params, root: Path) -> None:
         groups=[row for model in order for row in results.groups(model)],
         gallery=[picture for model in order for picture in gallery(params, root, model, params.seeds[0])],
         compared=compared(params, root, params.seeds[0]),
+        strips=objects,
+        failures={model: failures(params, root, model, params.seeds[0]) for model in order},
         about=known,
-        curves=curves,
+        drawings=drawings,
         provenance=provenance(params, root),
         gate=results.gate(),
         meanings=results.meanings,

@@ -14,10 +14,12 @@ import pytest
 from PIL import Image
 
 from fieldmark.core import params, plugins, store
-from fieldmark.report import about, claims, leaderboard, page, plots, tables, verdicts
+from fieldmark.core.contracts import Score
+from fieldmark.report import about, claims, curves, leaderboard, page, plots, strips, tables, verdicts
 from fieldmark.report._claim import Claim, needed
 from fieldmark.report.about import About
-from fieldmark.report.pictures import Picture, dimmed, sheet, weights
+from fieldmark.report.pictures import Failures, Picture, dimmed, sheet, weights
+from fieldmark.report.strips import Answer, Strip
 
 ROOT = Path(__file__).parent.parent
 ORDER = ["erm", "erm_unbiased", "ersm", "oracle_mask", "random_mask", "inverted_mask"]
@@ -62,6 +64,68 @@ def picture(model, number):
     return Picture(
         model, ramp.astype(np.uint8), random.random((5, 5)), "bird", "land", predicted, 0.5 + number / 30, looked
     )
+
+
+def curve(name, numbers, values, chance=0.5):
+    """Return a score whose cells are the points of a curve, one observation each."""
+    cells = np.array([f"{name}:{number}" if name else str(number) for number in numbers])
+    return Score(np.array(values), cells, np.arange(len(cells)), chance=chance, weights=dict.fromkeys(cells, 1.0))
+
+
+def lines(order):
+    """Return curves of every model, as plausible as its average."""
+    shares, steps = (0, 0.25, 0.5, 0.75), tuple(np.linspace(0, 1, 9))
+    told = []
+    for place, model in enumerate(order):
+        start, worst, _, _ = LEVELS[ORDER[place % len(ORDER)]]
+        for kind, loss in (("random", 0.3), ("object", 0.5), ("background", 1 - worst)):
+            falling = [curve("drop", shares, [start - loss * share for share in shares])]
+            told += curves.lines(model, f"occlusion_{kind}", falling)
+        noise = [curve("gaussian_noise", range(1, 6), start - 0.05 * np.arange(5))] * 2
+        told += curves.lines(model, "corruption_accuracy", noise)
+        told += curves.lines(model, "robust_pgd", [curve("eps", (1, 2, 4, 8), start / np.array([1, 2, 4, 8]))])
+        for order_ in ("own", "random"):
+            told += curves.lines(model, f"deletion_{order_}", [curve("", steps, start * (1 - np.array(steps) ** 2))])
+    return told
+
+
+def strip(order, number=0):
+    """Return an object on every background; the last models read the background."""
+    variants = strips.CHALLENGE
+    images = [picture("erm", number + place).image_HW3 for place in range(len(variants))]
+    answers = {
+        model: [
+            Answer("bird", 0.9, None if strips.gone(variant) else True)
+            if place < 4 or variant in ("original", "mixed_same") or strips.gone(variant)
+            else Answer("land mammal", 0.7, False)
+            for variant in variants
+        ]
+        for place, model in enumerate(order)
+    }
+    places = ["" if variant == "only_fg" else "land" for variant in variants]
+    return Strip("bird", "bird on land", f"test-{number:05}", variants, places, images, answers)
+
+
+def trained():
+    return [
+        plots.Curve(model, seed, measure, np.exp(-np.arange(30) / (5 + place)) + 0.02 * seed)
+        for place, model in enumerate(ORDER)
+        for seed in range(3)
+        for measure in ("loss", "validation error")
+    ]
+
+
+def known():
+    """Return what is known of each model."""
+    return {
+        model: About(
+            about.family(model, deployable=not model.endswith("_mask"), train_part="train"),
+            "none",
+            {"parameters": 3_400_000 + place, "macs": 2e8 * (1 + place)},
+            about.ENDS.get(model, ""),
+        )
+        for place, model in enumerate(ORDER)
+    }
 
 
 class Measured:
@@ -112,20 +176,13 @@ def example():
         + [row("erm", "group", UNKNOWN, group="bird on moon", n=0)],
         "gallery": [picture(model, number) for model in ORDER for number in range(4)],
         "compared": [picture(model, number) for model in ORDER for number in range(2)],
-        "about": {
-            model: About(
-                about.family(model, deployable=not model.endswith("_mask"), train_part="train"),
-                "none",
-                {"parameters": 3_400_000 + place, "macs": 2e8 * (1 + place)},
-            )
+        "strips": [strip(ORDER), strip(ORDER, 1)],
+        "failures": {
+            model: Failures(400, 40 * place, 0.7 if place else UNKNOWN, [picture(model, 0)][:place])
             for place, model in enumerate(ORDER)
         },
-        "curves": [
-            plots.Curve(model, seed, measure, np.exp(-np.arange(30) / (5 + place)) + 0.02 * seed)
-            for place, model in enumerate(ORDER)
-            for seed in range(3)
-            for measure in ("loss", "validation error")
-        ],
+        "about": known(),
+        "drawings": plots.drawings(rows(), ORDER, trained(), known(), lines(ORDER)),
         "provenance": page.Provenance({"git commit": "225def6", "source index, sha256": "a" * 64}, cells),
         "gate": page.Gate("erm", [decision]),
         "meanings": {
@@ -175,7 +232,8 @@ def test_page_is_well_formed_and_every_picture_has_words(html):
     sources = [value for tag, name, value in attributes if (tag, name) == ("img", "src")]
     alts = [value for tag, name, value in attributes if (tag, name) == ("img", "alt")]
     examples = 3 * 4 * len(ORDER) + 2 * (1 + len(ORDER))  # photo, mask and both; then what all make of the same two
-    assert len(sources) == len(alts) == 6 + examples  # six plots
+    examples += 2 * 8 + len(ORDER) - 1  # two strips; a mistake of all but the first
+    assert len(sources) == len(alts) == 10 + examples  # ten plots
     assert all(alts)
 
 
@@ -209,8 +267,8 @@ def test_unknown_is_a_word(html):
 
 
 def test_page_without_anything_measured_and_with_a_hostile_name(tmp_path):
-    nothing = {"rows": [], "claims": [], "groups": [], "gallery": [], "compared": [], "curves": []}
-    nothing |= {"gate": None, "about": None}
+    nothing = {"rows": [], "claims": [], "groups": [], "gallery": [], "compared": [], "drawings": []}
+    nothing |= {"gate": None, "about": None, "strips": [], "failures": None}
     path = tmp_path / "report.html"
     page.write(path, **(example() | nothing | {"title": "<script>alert(1)</script>"}))
     text = path.read_text()
@@ -401,7 +459,15 @@ def many():
         "groups": [row(word, "group", 0.8, group=group, n=300) for word in words for group in ("a on b", "c on d")],
         "gallery": [picture(word, number) for word in words for number in range(12)],
         "compared": [picture(word, number) for word in words for number in range(6)],
-        "curves": [plots.Curve(word, 0, "loss", np.exp(-np.arange(30) / 9)) for word in words],
+        "drawings": plots.drawings(
+            table,
+            list(words),
+            [plots.Curve(word, 0, "loss", np.exp(-np.arange(30) / 9)) for word in words],
+            told,
+            lines(words),
+        ),
+        "strips": [strip(words, number) for number in range(6)],
+        "failures": {word: Failures(400, 40, 0.7, [picture(word, n) for n in range(5)]) for word in words},
     }
 
 
@@ -446,7 +512,7 @@ def test_labels_do_not_overlap():
 def test_plots_say_their_numbers_and_warn_of_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        drawn = {drawing.name: drawing for drawing in plots.drawings(rows(), ORDER, example()["curves"])}
+        drawn = {drawing.name: drawing for drawing in plots.drawings(rows(), ORDER, trained())}
     assert list(drawn) == ["average-worst", "gap", "variants", "masks", "deletion", "training"]
     assert "oracle_mask, share: 1.000 [0.800, 1.200]; erm_unbiased" in drawn["gap"].alt, "the most at the top"
     assert "erm: average 0.892 [0.862, 0.922], worst group 0.721 [0.661, 0.781]" in drawn["average-worst"].alt
