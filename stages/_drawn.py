@@ -69,7 +69,7 @@ def counterfactuals(params: Params, root: Path, seed: int) -> list[Strip]:
 
 def _answers(said: pd.DataFrame, variants: list[str]) -> list[Answer]:
     """Return what one model says of one example, variant by variant."""
-    told = {variant: one for variant, one in zip(said["variant"], said.to_dict("records"), strict=True)}
+    told = dict(zip(said["variant"], said.to_dict("records"), strict=True))
     return [
         Answer(one["predicted"], one["probability"], None if gone(variant) else one["predicted"] == one["label"])
         for variant in variants

@@ -8,8 +8,10 @@ import warnings
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -479,7 +481,7 @@ def test_a_page_of_many_models_groups_and_folds_them(tmp_path):
         assert (
             sum(summary.startswith(f"{heading.capitalize()} (") for summary in summaries) == 3
         )  # what, plots, measures
-    assert sum("pictures" in summary for summary in summaries) == 33
+    assert sum("pictures" in summary for summary in summaries) == 33 + 6  # of each model; strips
     assert "<details open" not in html
     assert 'class="model" open' not in html
     assert len(html) < 15e6
@@ -534,3 +536,92 @@ def test_dimming_follows_the_tokens():
     assert bright[2, 0] == 24
     assert (dimmed(image, np.full((2, 2), 0.3)) == image).all()
     assert (dimmed(image, np.zeros((2, 2))) == 24).all()
+
+
+# Curves, strips, failures
+
+
+def test_a_curve_is_drawn_whatever_it_measures_and_other_scores_are_not():
+    seeds = [curve("eps", (8, 1), [0.2, 0.8]), curve("eps", (8, 1), [0.4, UNKNOWN])]
+    (line,) = curves.lines("erm", "robust_pgd", seeds)
+    assert (line.name, line.x, line.mean, line.low, line.high) == (
+        "eps", [1, 8], [0.8, pytest.approx(0.3)], [0.8, 0.2], [0.8, 0.4],
+    )  # fmt: skip
+    assert [line.name for line in curves.lines("erm", "deletion_own", [curve("", (0, 0.5, 1), [1, 0.5, 0])])] == [""]
+    for name, numbers in (("background", range(4)), ("only", (3,)), ("bird on land at", ("sea", "dawn"))):
+        assert curves.lines("erm", "flip_rate", [curve(name, numbers, [0.5] * len(numbers))]) == []
+    worst = curve("eps", (1, 2), [0.5, 0.6])._replace(combine="worst")
+    assert curves.lines("erm", "worst_group", [worst]) == []
+
+
+def test_curves_of_a_kind_share_a_drawing_that_says_where_they_start_and_end():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = {one.name: one for one in plots.drawings(rows(), ORDER, [], known(), lines(ORDER))}
+    made = [name for name in drawn if name.startswith("curve")]
+    assert made == ["curve-occlusion", "curve-corruption", "curve-robust", "curve-deletion"]
+    assert "accuracy under attack, PGD, erm: 0.892 at 1, 0.112 at 8" in drawn["curve-robust"].alt
+    assert drawn["curve-occlusion"].alt.count("erm:") == 3
+    assert not plots.drawings([], ["erm"], [], None, curves.lines("erm", "new_one", [curve("", (0, 1), [UNKNOWN] * 2)]))
+
+
+def test_the_two_ends_stand_in_every_plot_of_models():
+    words = {word: About(about.ONE_STAGE, "none") for word in [f"word_{n}" for n in range(20)]}
+    told = {"erm": About(about.BASELINES, "none"), **words}
+    told |= {word: About(about.CONTROLS, "none", end=end) for word, end in about.ENDS.items()}
+    shown = about.panels(list(told), told)
+    assert [(heading, number) for heading, number, _ in shown][1:4] == [(about.ONE_STAGE, n) for n in range(3)]
+    assert all(models[0] == "erm" and models[-2:] == list(about.ENDS) for _, _, models in shown)
+    assert all(len(models) <= about.FEW + 3 for _, _, models in shown)
+    assert {model for _, _, models in shown for model in models} == set(told)
+
+
+def test_strips_show_the_objects_whose_answer_the_background_changes_one_of_each_label_first():
+    answers = {  # what two models say of each example: as it is, and on three other backgrounds
+        "steady": ["bird", "bird", "bird", "bird"],
+        "torn": ["bird", "land mammal", "land mammal", "bird"],
+        "again": ["bird", "land mammal", "land mammal", "bird"],  # the same object as torn
+        "blind": ["bird", "bird", "bird", "land mammal"],  # where the object is gone: does not count
+        "mammal": ["land mammal", "land mammal", "bird", "land mammal"],
+    }
+    variants = ["original", "mixed_rand", "mixed_next", "no_fg"]
+    said = pd.DataFrame(
+        [
+            {"model": model, "example_id": one, "variant": variant, "predicted": answer}
+            | {"label": "land mammal" if one == "mammal" else "bird"}
+            for model in ("erm", "ersm")
+            for one, row in answers.items()
+            for variant, answer in zip(variants, row, strict=True)
+        ]
+    )
+    objects = pd.Series({one: "torn" if one == "again" else one for one in answers})
+    assert strips.choose(said, objects, 4) == ["again", "mammal", "blind", "steady"]
+    assert strips.choose(said.sample(frac=1, random_state=0), objects, 4) == ["again", "mammal", "blind", "steady"]
+
+
+def test_a_strip_says_what_is_held_and_is_a_picture_of_its_own():
+    shown = strip(ORDER)
+    assert [shown.held(model) for model in ("erm", "inverted_mask")] == ["4 of 4", "1 of 4"]
+    ((name, svg),) = strips.files([shown])
+    assert name == "strip-0-test-00000"
+    root = ElementTree.fromstring(svg)
+    images = [one for one in root if one.tag.endswith("image")]
+    assert len(images) == 8
+    assert all(one.get("href").startswith("data:image/webp") for one in images)
+    said = [one.text for one in root if one.tag.endswith("text")]
+    assert said.count("✗ land mammal 0.70") == 2 * 3
+    assert said.count("○ bird 0.90") == 3 * len(ORDER)
+    assert strips.files([shown]) == [(name, svg)]
+
+
+def test_the_page_says_what_each_measure_means_and_what_it_could_reach(html):
+    measures = {one["metric"]: one for one in [tables.measure(rows(), ORDER, m, {}) for m in ("average", "bg_gap")]}
+    assert (measures["average"]["ideal"], measures["bg_gap"]["ideal"]) == ("1", "0")
+    assert (measures["average"]["leaders"], measures["bg_gap"]["leaders"]) == (["oracle_mask"], ["oracle_mask"])
+    assert plugins.find("robustness", "worst_group").MEANING in html
+    assert html.count("▲ upper end") == html.count("▼ lower end") > 5
+
+
+def test_failures_of_a_model_that_never_fails_are_unknown_not_nan(html):
+    assert "No mistake." in html
+    assert re.search(r"0 <small>of 400</small></td>\s*<td data-value=\"\">unknown", html)
