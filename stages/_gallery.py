@@ -9,9 +9,10 @@ from fieldmark.core import layout, store
 from fieldmark.core.params import Params
 from fieldmark.loading.render import render
 from fieldmark.loading.sources import Sources
-from fieldmark.report.pictures import Picture, spread
+from fieldmark.report.pictures import Failures, Picture, spread, surest
 
 SAME = 6  # examples that all models are shown on
+SUREST = 5  # mistakes of each model
 
 
 def gallery(params: Params, root: Path, model: str, seed: int) -> list[Picture]:
@@ -19,6 +20,14 @@ def gallery(params: Params, root: Path, model: str, seed: int) -> list[Picture]:
     told, count = answers(params, root, model, seed), params.report.gallery
     wrong = spread(told[told["wrong"]], count // 2)
     return pictures(params, root, model, seed, told.loc[[*wrong, *spread(told[~told["wrong"]], count - len(wrong))]])
+
+
+def failures(params: Params, root: Path, model: str, seed: int) -> Failures:
+    """Return how often a model is wrong, how sure it then is, and the mistakes it is surest of."""
+    told = answers(params, root, model, seed)
+    wrong = told[told["wrong"]]
+    shown = pictures(params, root, model, seed, wrong.loc[surest(wrong, SUREST)])
+    return Failures(len(told), len(wrong), float(wrong["probability"].mean()), shown)
 
 
 def compared(params: Params, root: Path, seed: int) -> list[Picture]:

@@ -6,10 +6,11 @@ from tqdm import tqdm
 
 from fieldmark.core import command, layout, store
 from fieldmark.core.params import Params
-from fieldmark.report import claims, leaderboard, page, plots
+from fieldmark.report import claims, leaderboard, page, plots, strips
 from fieldmark.report.elsewhere import joined
 from stages._compared import comparisons
-from stages._gallery import compared, gallery
+from stages._drawn import counterfactuals, measured, trainings
+from stages._gallery import compared, failures, gallery
 from stages._gate import decided
 from stages._results import Results, about, cells, introduced, provenance, tested
 
@@ -22,20 +23,16 @@ def main(params: Params, root: Path) -> None:
     ledger = claims.ledger(results)
     told = {cell: store.read_json(layout.trained(root, *cell) / "history.json") for cell in cells(params)}
     epochs = [{"model": model, "seed": seed, **row} for (model, seed), history in told.items() for row in history]
-    curves = [
-        plots.Curve(model, seed, measure, [row[measure] for row in history])
-        for (model, seed), history in told.items()
-        for measure in ("loss", "val_accuracy", "val_worst_group")
-    ]
     folder, known, means = layout.report(root), about(params, root), [results.means(model) for model in order]
-    against = comparisons(results)
+    drawings = plots.drawings(rows, order, trainings(params, epochs), known, measured(results))
+    objects, against = counterfactuals(params, root, params.seeds[0]), comparisons(results)
     tables = {"leaderboard": rows, "comparisons": against.rows, "claims": ledger, "models": means, "curves": epochs}
     for name, table in tables.items():
         store.write_json(folder / f"{name}.json", table)
     with store.atomic(folder / "plots") as temporary:
         temporary.mkdir()
-        for drawing in plots.drawings(rows, order, curves, known):
-            (temporary / f"{drawing.name}.svg").write_text(drawing.svg)
+        for name, svg in [*((one.name, one.svg) for one in drawings), *strips.files(objects)]:
+            (temporary / f"{name}.svg").write_text(svg, encoding="utf-8")
     page.write(
         folder / "report.html",
         title=f"Who leans on the background? {params.dataset.name}, {len(params.seeds)} seeds",
@@ -46,8 +43,10 @@ def main(params: Params, root: Path) -> None:
         groups=[row for model in order for row in results.groups(model)],
         gallery=[picture for model in order for picture in gallery(params, root, model, params.seeds[0])],
         compared=compared(params, root, params.seeds[0]),
+        strips=objects,
+        failures={model: failures(params, root, model, params.seeds[0]) for model in order},
         about=known,
-        curves=curves,
+        drawings=drawings,
         provenance=provenance(params, root),
         gate=decided(results, root),
         comparisons=against,

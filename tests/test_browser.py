@@ -59,7 +59,8 @@ def report_url(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def models_shown(page: Page) -> list[str]:
-    return page.locator("#leaderboard tbody th").all_inner_texts()
+    names: list[str] = page.locator("#leaderboard tbody tr").evaluate_all("rows => rows.map(row => row.dataset.model)")
+    return names
 
 
 def test_report_asks_no_network_and_complains_of_nothing(browser: Browser, report_url: str) -> None:
@@ -77,7 +78,7 @@ def test_report_sorts_by_a_clicked_heading(browser: Browser, report_url: str) ->
     page = Watched(browser).page
     page.goto(report_url)
     column = page.locator("#leaderboard tbody td:nth-child(3)")
-    worst = page.get_by_role("button", name="worst group")
+    worst = page.locator("#leaderboard").get_by_role("button", name="worst group")
     worst.click()
     assert column.evaluate_all("cells => cells.map(cell => +cell.dataset.value)") == [
         0.946, 0.91, 0.752, 0.721, 0.69, 0.31,
@@ -85,7 +86,7 @@ def test_report_sorts_by_a_clicked_heading(browser: Browser, report_url: str) ->
     assert models_shown(page)[0] == "oracle_mask"
     worst.click()
     assert models_shown(page) == ["inverted_mask", "random_mask", "erm", "ersm", "erm_unbiased", "oracle_mask"]
-    page.get_by_role("button", name="model").click()
+    page.locator("#leaderboard").get_by_role("button", name="model").click()
     assert models_shown(page) == sorted(test_report.ORDER, reverse=True)
 
 
@@ -95,11 +96,66 @@ def test_report_fits_the_screen_and_says_what_its_pictures_show(browser: Browser
     page.goto(report_url)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator("img").count() == page.locator("img[alt]:not([alt=''])").count()
+    page.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, "wide tables scroll inside their box"
     board = page.locator("#leaderboard table").bounding_box()
     assert board
     assert board["x"] + board["width"] <= width, "the leaderboard is seen whole"
     for model in test_report.ORDER:
         assert page.locator("#leaderboard tbody th", has_text=model).first.is_visible()
+
+
+def test_report_filters_models_by_name_and_kind_everywhere(browser: Browser, report_url: str) -> None:
+    watched = Watched(browser)
+    page = watched.page
+    page.goto(report_url)
+    assert page.locator("#filter output").inner_text() == "6 of 6 models"
+    page.get_by_role("searchbox").fill("oracle inverted")
+    two = ["oracle_mask", "inverted_mask"]
+    for section in ("leaderboard", "variants", "groups", "failures"):
+        shown = page.locator(f"#{section} tbody tr th").filter(visible=True).all_inner_texts()
+        assert [name.split()[0] for name in shown] == two, section
+    columns = page.locator("#measures thead th").filter(visible=True).all_inner_texts()
+    assert [name.split()[0] for name in columns] == ["measure", "chance", *two]
+    assert page.locator("#measures tbody tr").first.locator("td").filter(visible=True).count() == 3  # chance first
+    assert page.locator("#strips details[open] tbody tr").filter(visible=True).count() == 2
+    assert page.locator("#gallery details").filter(visible=True).count() == 2
+    page.get_by_label("kind").select_option("baselines")
+    assert page.locator("#filter output").inner_text() == "0 of 6 models"
+    page.get_by_role("button", name="Show all").click()
+    page.get_by_text("6 of 6 models").wait_for()
+    assert models_shown(page) == test_report.ORDER
+    assert watched.complaints == []
+    assert [url for url in watched.requests if not url.startswith("data:")] == [report_url]
+
+
+def test_report_shows_one_models_pictures_and_unfolds_a_strip_by_keyboard(browser: Browser, report_url: str) -> None:
+    page = Watched(browser).page
+    page.goto(report_url)
+    page.get_by_label("Show the pictures of").select_option("ersm")
+    assert page.locator("#gallery details[open] > summary").all_inner_texts() == ["ersm: 4 pictures"]
+    second = page.locator("#strips details").nth(1)
+    assert not second.locator("img").first.is_visible()
+    second.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert second.locator("img").filter(visible=True).count() == 8
+    page.keyboard.press("Tab")  # into the table's box: arrow keys scroll it
+    assert page.evaluate("document.activeElement.className") == "scroll tall"
+
+
+def test_report_on_paper_is_unfolded_and_uncut(browser: Browser, report_url: str) -> None:
+    page = Watched(browser, 1010).page  # A4 across, less its margins
+    page.goto(report_url)
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    cut = page.locator(".scroll").evaluate_all("all => all.filter(one => one.scrollWidth > innerWidth).length")
+    assert cut == 0
+    assert not page.locator("#filter").is_visible()
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    folded = page.locator("details:not([open])").count()
+    assert page.pdf(prefer_css_page_size=True).startswith(b"%PDF")
+    assert page.locator("details:not([open])").count() == folded > 0
 
 
 @pytest.mark.parametrize("width", [390, 1280])

@@ -14,8 +14,13 @@ from fieldmark.core import plugins
 
 DATA = {  # what is no Python
     "fieldmark/checks/page.html.j2", "fieldmark/core/telemetry.env", "fieldmark/datasets/wildstamps.csv",
-    "fieldmark/report/templates/report.html", "fieldmark/report/templates/sort.js",
-    "fieldmark/report/templates/style.css",
+    *(
+        f"fieldmark/report/templates/{name}"
+        for name in (
+            "filter.js", "gallery.html", "leaderboard.html", "macros.html", "measures.html", "plots.html",
+            "report.html", "sort.js", "strip.svg", "strips.html", "style.css",
+        )
+    ),
 }  # fmt: skip
 
 

@@ -8,16 +8,20 @@ import warnings
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from fieldmark.core import params, plugins, store
-from fieldmark.report import about, claims, leaderboard, page, plots, tables, verdicts
+from fieldmark.core.contracts import Score
+from fieldmark.report import about, claims, curves, leaderboard, page, plots, strips, tables, verdicts
 from fieldmark.report._claim import Claim, needed
 from fieldmark.report.about import About
-from fieldmark.report.pictures import Picture, dimmed, sheet, weights
+from fieldmark.report.pictures import Failures, Picture, dimmed, sheet, weights
+from fieldmark.report.strips import Answer, Strip
 
 ROOT = Path(__file__).parent.parent
 ORDER = ["erm", "erm_unbiased", "ersm", "oracle_mask", "random_mask", "inverted_mask"]
@@ -62,6 +66,68 @@ def picture(model, number):
     return Picture(
         model, ramp.astype(np.uint8), random.random((5, 5)), "bird", "land", predicted, 0.5 + number / 30, looked
     )
+
+
+def curve(name, numbers, values, chance=0.5):
+    """Return a score whose cells are the points of a curve, one observation each."""
+    cells = np.array([f"{name}:{number}" if name else str(number) for number in numbers])
+    return Score(np.array(values), cells, np.arange(len(cells)), chance=chance, weights=dict.fromkeys(cells, 1.0))
+
+
+def lines(order):
+    """Return curves of every model, as plausible as its average."""
+    shares, steps = (0, 0.25, 0.5, 0.75), tuple(np.linspace(0, 1, 9))
+    told = []
+    for place, model in enumerate(order):
+        start, worst, _, _ = LEVELS[ORDER[place % len(ORDER)]]
+        for kind, loss in (("random", 0.3), ("object", 0.5), ("background", 1 - worst)):
+            falling = [curve("drop", shares, [start - loss * share for share in shares])]
+            told += curves.lines(model, f"occlusion_{kind}", falling)
+        noise = [curve("gaussian_noise", range(1, 6), start - 0.05 * np.arange(5))] * 2
+        told += curves.lines(model, "corruption_accuracy", noise)
+        told += curves.lines(model, "robust_pgd", [curve("eps", (1, 2, 4, 8), start / np.array([1, 2, 4, 8]))])
+        for order_ in ("own", "random"):
+            told += curves.lines(model, f"deletion_{order_}", [curve("", steps, start * (1 - np.array(steps) ** 2))])
+    return told
+
+
+def strip(order, number=0):
+    """Return an object on every background; the last models read the background."""
+    variants = strips.CHALLENGE
+    images = [picture("erm", number + place).image_HW3 for place in range(len(variants))]
+    answers = {
+        model: [
+            Answer("bird", 0.9, None if strips.gone(variant) else True)
+            if place < 4 or variant in ("original", "mixed_same") or strips.gone(variant)
+            else Answer("land mammal", 0.7, False)
+            for variant in variants
+        ]
+        for place, model in enumerate(order)
+    }
+    places = ["" if variant == "only_fg" else "land" for variant in variants]
+    return Strip("bird", "bird on land", f"test-{number:05}", variants, places, images, answers)
+
+
+def trained():
+    return [
+        plots.Curve(model, seed, measure, np.exp(-np.arange(30) / (5 + place)) + 0.02 * seed)
+        for place, model in enumerate(ORDER)
+        for seed in range(3)
+        for measure in ("loss", "validation error")
+    ]
+
+
+def known():
+    """Return what is known of each model."""
+    return {
+        model: About(
+            about.family(model, deployable=not model.endswith("_mask"), train_part="train"),
+            "none",
+            {"parameters": 3_400_000 + place, "macs": 2e8 * (1 + place)},
+            about.ENDS.get(model, ""),
+        )
+        for place, model in enumerate(ORDER)
+    }
 
 
 class Measured:
@@ -112,20 +178,13 @@ def example():
         + [row("erm", "group", UNKNOWN, group="bird on moon", n=0)],
         "gallery": [picture(model, number) for model in ORDER for number in range(4)],
         "compared": [picture(model, number) for model in ORDER for number in range(2)],
-        "about": {
-            model: About(
-                about.family(model, deployable=not model.endswith("_mask"), train_part="train"),
-                "none",
-                {"parameters": 3_400_000 + place, "macs": 2e8 * (1 + place)},
-            )
+        "strips": [strip(ORDER), strip(ORDER, 1)],
+        "failures": {
+            model: Failures(400, 40 * place, 0.7 if place else UNKNOWN, [picture(model, 0)][:place])
             for place, model in enumerate(ORDER)
         },
-        "curves": [
-            plots.Curve(model, seed, measure, np.exp(-np.arange(30) / (5 + place)) + 0.02 * seed)
-            for place, model in enumerate(ORDER)
-            for seed in range(3)
-            for measure in ("loss", "validation error")
-        ],
+        "about": known(),
+        "drawings": plots.drawings(rows(), ORDER, trained(), known(), lines(ORDER)),
         "provenance": page.Provenance({"git commit": "225def6", "source index, sha256": "a" * 64}, cells),
         "gate": page.Gate("erm", [decision]),
         "meanings": {
@@ -175,7 +234,8 @@ def test_page_is_well_formed_and_every_picture_has_words(html):
     sources = [value for tag, name, value in attributes if (tag, name) == ("img", "src")]
     alts = [value for tag, name, value in attributes if (tag, name) == ("img", "alt")]
     examples = 3 * 4 * len(ORDER) + 2 * (1 + len(ORDER))  # photo, mask and both; then what all make of the same two
-    assert len(sources) == len(alts) == 6 + examples  # six plots
+    examples += 2 * 8 + len(ORDER) - 1  # two strips; a mistake of all but the first
+    assert len(sources) == len(alts) == 10 + examples  # ten plots
     assert all(alts)
 
 
@@ -209,8 +269,8 @@ def test_unknown_is_a_word(html):
 
 
 def test_page_without_anything_measured_and_with_a_hostile_name(tmp_path):
-    nothing = {"rows": [], "claims": [], "groups": [], "gallery": [], "compared": [], "curves": []}
-    nothing |= {"gate": None, "about": None}
+    nothing = {"rows": [], "claims": [], "groups": [], "gallery": [], "compared": [], "drawings": []}
+    nothing |= {"gate": None, "about": None, "strips": [], "failures": None}
     path = tmp_path / "report.html"
     page.write(path, **(example() | nothing | {"title": "<script>alert(1)</script>"}))
     text = path.read_text()
@@ -401,7 +461,15 @@ def many():
         "groups": [row(word, "group", 0.8, group=group, n=300) for word in words for group in ("a on b", "c on d")],
         "gallery": [picture(word, number) for word in words for number in range(12)],
         "compared": [picture(word, number) for word in words for number in range(6)],
-        "curves": [plots.Curve(word, 0, "loss", np.exp(-np.arange(30) / 9)) for word in words],
+        "drawings": plots.drawings(
+            table,
+            list(words),
+            [plots.Curve(word, 0, "loss", np.exp(-np.arange(30) / 9)) for word in words],
+            told,
+            lines(words),
+        ),
+        "strips": [strip(words, number) for number in range(6)],
+        "failures": {word: Failures(400, 40, 0.7, [picture(word, n) for n in range(5)]) for word in words},
     }
 
 
@@ -413,7 +481,7 @@ def test_a_page_of_many_models_groups_and_folds_them(tmp_path):
         assert (
             sum(summary.startswith(f"{heading.capitalize()} (") for summary in summaries) == 3
         )  # what, plots, measures
-    assert sum("pictures" in summary for summary in summaries) == 33
+    assert sum("pictures" in summary for summary in summaries) == 33 + 6  # of each model; strips
     assert "<details open" not in html
     assert 'class="model" open' not in html
     assert len(html) < 15e6
@@ -446,7 +514,7 @@ def test_labels_do_not_overlap():
 def test_plots_say_their_numbers_and_warn_of_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        drawn = {drawing.name: drawing for drawing in plots.drawings(rows(), ORDER, example()["curves"])}
+        drawn = {drawing.name: drawing for drawing in plots.drawings(rows(), ORDER, trained())}
     assert list(drawn) == ["average-worst", "gap", "variants", "masks", "deletion", "training"]
     assert "oracle_mask, share: 1.000 [0.800, 1.200]; erm_unbiased" in drawn["gap"].alt, "the most at the top"
     assert "erm: average 0.892 [0.862, 0.922], worst group 0.721 [0.661, 0.781]" in drawn["average-worst"].alt
@@ -468,3 +536,92 @@ def test_dimming_follows_the_tokens():
     assert bright[2, 0] == 24
     assert (dimmed(image, np.full((2, 2), 0.3)) == image).all()
     assert (dimmed(image, np.zeros((2, 2))) == 24).all()
+
+
+# Curves, strips, failures
+
+
+def test_a_curve_is_drawn_whatever_it_measures_and_other_scores_are_not():
+    seeds = [curve("eps", (8, 1), [0.2, 0.8]), curve("eps", (8, 1), [0.4, UNKNOWN])]
+    (line,) = curves.lines("erm", "robust_pgd", seeds)
+    assert (line.name, line.x, line.mean, line.low, line.high) == (
+        "eps", [1, 8], [0.8, pytest.approx(0.3)], [0.8, 0.2], [0.8, 0.4],
+    )  # fmt: skip
+    assert [line.name for line in curves.lines("erm", "deletion_own", [curve("", (0, 0.5, 1), [1, 0.5, 0])])] == [""]
+    for name, numbers in (("background", range(4)), ("only", (3,)), ("bird on land at", ("sea", "dawn"))):
+        assert curves.lines("erm", "flip_rate", [curve(name, numbers, [0.5] * len(numbers))]) == []
+    worst = curve("eps", (1, 2), [0.5, 0.6])._replace(combine="worst")
+    assert curves.lines("erm", "worst_group", [worst]) == []
+
+
+def test_curves_of_a_kind_share_a_drawing_that_says_where_they_start_and_end():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = {one.name: one for one in plots.drawings(rows(), ORDER, [], known(), lines(ORDER))}
+    made = [name for name in drawn if name.startswith("curve")]
+    assert made == ["curve-occlusion", "curve-corruption", "curve-robust", "curve-deletion"]
+    assert "accuracy under attack, PGD, erm: 0.892 at 1, 0.112 at 8" in drawn["curve-robust"].alt
+    assert drawn["curve-occlusion"].alt.count("erm:") == 3
+    assert not plots.drawings([], ["erm"], [], None, curves.lines("erm", "new_one", [curve("", (0, 1), [UNKNOWN] * 2)]))
+
+
+def test_the_two_ends_stand_in_every_plot_of_models():
+    words = {word: About(about.ONE_STAGE, "none") for word in [f"word_{n}" for n in range(20)]}
+    told = {"erm": About(about.BASELINES, "none"), **words}
+    told |= {word: About(about.CONTROLS, "none", end=end) for word, end in about.ENDS.items()}
+    shown = about.panels(list(told), told)
+    assert [(heading, number) for heading, number, _ in shown][1:4] == [(about.ONE_STAGE, n) for n in range(3)]
+    assert all(models[0] == "erm" and models[-2:] == list(about.ENDS) for _, _, models in shown)
+    assert all(len(models) <= about.FEW + 3 for _, _, models in shown)
+    assert {model for _, _, models in shown for model in models} == set(told)
+
+
+def test_strips_show_the_objects_whose_answer_the_background_changes_one_of_each_label_first():
+    answers = {  # what two models say of each example: as it is, and on three other backgrounds
+        "steady": ["bird", "bird", "bird", "bird"],
+        "torn": ["bird", "land mammal", "land mammal", "bird"],
+        "again": ["bird", "land mammal", "land mammal", "bird"],  # the same object as torn
+        "blind": ["bird", "bird", "bird", "land mammal"],  # where the object is gone: does not count
+        "mammal": ["land mammal", "land mammal", "bird", "land mammal"],
+    }
+    variants = ["original", "mixed_rand", "mixed_next", "no_fg"]
+    said = pd.DataFrame(
+        [
+            {"model": model, "example_id": one, "variant": variant, "predicted": answer}
+            | {"label": "land mammal" if one == "mammal" else "bird"}
+            for model in ("erm", "ersm")
+            for one, row in answers.items()
+            for variant, answer in zip(variants, row, strict=True)
+        ]
+    )
+    objects = pd.Series({one: "torn" if one == "again" else one for one in answers})
+    assert strips.choose(said, objects, 4) == ["again", "mammal", "blind", "steady"]
+    assert strips.choose(said.sample(frac=1, random_state=0), objects, 4) == ["again", "mammal", "blind", "steady"]
+
+
+def test_a_strip_says_what_is_held_and_is_a_picture_of_its_own():
+    shown = strip(ORDER)
+    assert [shown.held(model) for model in ("erm", "inverted_mask")] == ["4 of 4", "1 of 4"]
+    ((name, svg),) = strips.files([shown])
+    assert name == "strip-0-test-00000"
+    root = ElementTree.fromstring(svg)
+    images = [one for one in root if one.tag.endswith("image")]
+    assert len(images) == 8
+    assert all(one.get("href").startswith("data:image/webp") for one in images)
+    said = [one.text for one in root if one.tag.endswith("text")]
+    assert said.count("✗ land mammal 0.70") == 2 * 3
+    assert said.count("○ bird 0.90") == 3 * len(ORDER)
+    assert strips.files([shown]) == [(name, svg)]
+
+
+def test_the_page_says_what_each_measure_means_and_what_it_could_reach(html):
+    measures = {one["metric"]: one for one in [tables.measure(rows(), ORDER, m, {}) for m in ("average", "bg_gap")]}
+    assert (measures["average"]["ideal"], measures["bg_gap"]["ideal"]) == ("1", "0")
+    assert (measures["average"]["leaders"], measures["bg_gap"]["leaders"]) == (["oracle_mask"], ["oracle_mask"])
+    assert plugins.find("robustness", "worst_group").MEANING in html
+    assert html.count("▲ upper end") == html.count("▼ lower end") > 5
+
+
+def test_failures_of_a_model_that_never_fails_are_unknown_not_nan(html):
+    assert "No mistake." in html
+    assert re.search(r"0 <small>of 400</small></td>\s*<td data-value=\"\">unknown", html)

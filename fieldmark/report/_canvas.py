@@ -2,20 +2,22 @@
 
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from fieldmark.report.about import BOTTOM, TOP, About
 from fieldmark.report.leaderboard import Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, FAINT = "#222222", "#b8b8b8"
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito, less yellow
-_MARKERS = "os^DvPX*"
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito, less yellow and black
+_MARKERS = "osDPXhd"
+_ENDS = {TOP: {"color": INK, "marker": "^"}, BOTTOM: {"color": INK, "marker": "v"}}  # black is theirs alone
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9,
@@ -43,9 +45,24 @@ class Drawing(NamedTuple):
     section: str = ""  # of the page: the kind of models it shows
 
 
-def look(position: int) -> dict[str, Any]:
-    """Return colour and marker of the n-th series; 56 of them differ, in print and to colour-blind eyes too."""
-    return {"color": _COLOURS[position % len(_COLOURS)], "marker": _MARKERS[position % len(_MARKERS)]}
+Looks = Mapping[str, dict[str, Any]]
+
+
+def looks(series: Sequence[str], about: Mapping[str, About] | None = None) -> Looks:
+    """Return each series' colour and marker; 42 of them differ, in print and to colour-blind eyes too.
+
+    Models keep theirs in every plot of a page. The two controls at the ends are black triangles, up and down.
+    """
+    known = about or {}
+    ends = {name: known[name].end for name in series if name in known and known[name].end}
+    others = [name for name in series if name not in ends]
+    return {
+        **{name: dict(_ENDS[end]) for name, end in ends.items()},
+        **{
+            name: {"color": _COLOURS[place % len(_COLOURS)], "marker": _MARKERS[place % len(_MARKERS)]}
+            for place, name in enumerate(others)
+        },
+    }
 
 
 def svg(width: float, height: float, draw: Callable[["Figure"], None]) -> str:

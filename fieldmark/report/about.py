@@ -15,6 +15,10 @@ FAMILIES = {
 _BASELINES = frozenset({"erm", "vit", "attentive_probe", "finetune"})
 _TWO_STAGES = frozenset({"two_stage", "anchor_exit", "ifam"})
 FEW = 8  # models that fit one table and one plot
+TOP, BOTTOM = "upper end", "lower end"
+
+#: Controls between which every model should stand, in every panel: plugin -> end.
+ENDS = {"oracle_mask": TOP, "inverted_mask": BOTTOM}
 
 
 class About(NamedTuple):
@@ -23,6 +27,7 @@ class About(NamedTuple):
     family: str  # of FAMILIES
     supervision: str  # what training was told beyond labels: "none", "train groups", "val groups", "true masks"
     cost: Mapping[str, float] = {}  # "parameters", "macs" of one picture; "answering", "learning": pictures a second
+    end: str = ""  # of ENDS: it can't see the background, or sees nothing else
 
 
 def family(plugin: str, *, deployable: bool, train_part: str) -> str:
@@ -68,6 +73,23 @@ def sections(order: Sequence[str], about: Mapping[str, About]) -> dict[str, list
         return {"": list(order)}
     told = {heading: [model for model in order if about[model].family == heading] for heading in FAMILIES}
     return {heading: models for heading, models in told.items() if models}
+
+
+def panels(order: Sequence[str], about: Mapping[str, About]) -> list[tuple[str, int, list[str]]]:
+    """Return heading, number and models of every plot and table: few models each, between the first and both ends.
+
+    >>> few = {"erm": About("baselines", "none"), "truth": About("controls", "none", end=TOP)}
+    >>> panels(["truth", "erm"], few)
+    [('', 0, ['erm', 'truth'])]
+    """
+    ends = [model for model in order if model in about and about[model].end]
+    first = next((model for model in order if model not in ends), "")
+    shown = []
+    for heading, models in sections(order, about).items():
+        own = [model for model in models if model not in (first, *ends)]
+        parts = [own[start : start + FEW] for start in range(0, len(own), FEW)] or [[]]
+        shown += [(heading, number, [*filter(None, [first]), *part, *ends]) for number, part in enumerate(parts)]
+    return shown
 
 
 def count(value: float | None) -> str:

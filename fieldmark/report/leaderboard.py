@@ -33,7 +33,17 @@ _TITLES = {  # in the order to show them
     "acc_on_object:0.25": "accuracy, a quarter of the object covered",
     "acc_off_object:0.25": "accuracy, as much covered beside it",
     "acc_gaussian_noise:3": "accuracy, noise",
+    "flip_rate": "flip rate",
+    "challenge_accuracy": "accuracy, worst of many backgrounds",
+    "foreground_sensitivity": "relative foreground sensitivity",
+    "occlusion_random": "accuracy, patches anywhere covered",
+    "occlusion_object": "accuracy, object covered bit by bit",
+    "occlusion_background": "accuracy, background covered bit by bit",
     "corruption_accuracy": "accuracy, corrupted",
+    "robust_pgd": "accuracy under attack, PGD",
+    "robust_apgd": "accuracy under attack, APGD",
+    "ece_15_equal_width": "calibration error (15 bins of equal width)",
+    "aurc": "risk when it may abstain (AURC)",
     "mask_iou_top_area": "mask IoU, top area",
     "energy_pointing": "mask energy on object",
     "area_correlation": "mask area, rank correlation with the object's",
@@ -45,6 +55,10 @@ _TITLES = {  # in the order to show them
     "deletion_weighted_magnitude": "weighted deletion, by magnitude",
     "deletion_weighted_cam": "weighted deletion, by evidence (CAM)",
     "deletion_weighted_random": "weighted deletion, random",
+    "insertion_own": "insertion, own ranking",
+    "insertion_magnitude": "insertion, by magnitude",
+    "insertion_cam": "insertion, by evidence (CAM)",
+    "insertion_random": "insertion, random",
     "mask_area": "mask, mean weight",
     "active_fraction": "mask, share above 0.5",
     "mask_entropy": "mask, relative entropy",
@@ -65,6 +79,8 @@ UNRANKED = dict.fromkeys(
 )
 
 
+_MAPS = {"gradcam": "Grad-CAM", "integrated_gradients": "integrated gradients"}
+
 #: What the derived columns mean; every other metric's plugin says it.
 MEANINGS = {
     "gap_closed": (
@@ -77,19 +93,21 @@ MEANINGS = {
 def title(metric: str) -> str:
     """Return what people call a metric.
 
-    >>> title("bg_gap"), title("acc_some_variant")
-    ('BG-Gap', 'accuracy, some variant')
+    >>> title("bg_gap"), title("acc_some_variant"), title("token_auc@gradcam")
+    ('BG-Gap', 'accuracy, some variant', 'mask AUC (Grad-CAM)')
     """
-    return _TITLES.get(metric, metric.replace("acc_", "accuracy, ").replace("_", " "))
+    measure, _, of = metric.partition("@")  # of another map than the model's own mask
+    said = _TITLES.get(measure, measure.replace("acc_", "accuracy, ").replace("_", " "))
+    return f"{said} ({_MAPS.get(of, of.replace('_', ' '))})" if of else said
 
 
 def figure(value: float | None) -> str:
     """Return a number with three decimals, or the word for one that isn't known.
 
-    >>> figure(0.73149), figure(float("nan")), figure(None)
-    ('0.731', 'unknown', 'unknown')
+    >>> figure(0.73149), figure(-0.0001), figure(float("nan")), figure(None)
+    ('0.731', '0.000', 'unknown', 'unknown')
     """
-    return "unknown" if value is None or math.isnan(value) else f"{value:.3f}"
+    return "unknown" if value is None or math.isnan(value) else f"{round(value, 3) + 0.0:.3f}"  # no minus before 0
 
 
 def interval(row: Row | None) -> str:
@@ -115,7 +133,8 @@ def find(rows: Sequence[Row], model: str, metric: str, part: str = "test") -> Ro
 def metrics(rows: Sequence[Row], part: str = "test") -> list[str]:
     """Return the metrics of a part in the order to show them; those without a place in it come last, as they are."""
     seen = dict.fromkeys(row["metric"] for row in rows if row["part"] == part)
-    return [metric for metric in _TITLES if metric in seen] + [metric for metric in seen if metric not in _TITLES]
+    places = {metric: place for place, metric in enumerate(_TITLES)}
+    return sorted(seen, key=lambda metric: places.get(metric.partition("@")[0], len(places)))
 
 
 def headline(rows: Sequence[Row]) -> list[str]:

@@ -1,16 +1,17 @@
 """The report as one file of HTML: nothing is loaded from anywhere, and equal results give equal bytes."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fieldmark.core.store import atomic
-from fieldmark.report import leaderboard, pictures, plots, tables
+from fieldmark.report import leaderboard, pictures, tables
 from fieldmark.report._canvas import Drawing
-from fieldmark.report.about import FAMILIES, About, sections
-from fieldmark.report.claims import by_paper, evidence, tally
+from fieldmark.report._template import template
+from fieldmark.report.about import FAMILIES, About, panels, sections
+from fieldmark.report.claims import by_paper
 from fieldmark.report.leaderboard import Row
+from fieldmark.report.strips import Strip, heading, photos
 
 
 class Gate(NamedTuple):
@@ -44,7 +45,7 @@ def write(
     claims: Sequence[Mapping[str, Any]],
     groups: Sequence[Row],
     gallery: Sequence[pictures.Picture],
-    curves: Sequence[plots.Curve],
+    drawings: Sequence[Drawing],
     provenance: Provenance,
     gate: Gate | None,
     meanings: Mapping[str, str],
@@ -52,6 +53,8 @@ def write(
     compared: Sequence[pictures.Picture] = (),
     said: Sequence[str] = (),
     comparisons: Comparisons | None = None,
+    strips: Sequence[Strip] = (),
+    failures: Mapping[str, pictures.Failures] | None = None,
 ) -> None:
     """Write the page.
 
@@ -64,7 +67,7 @@ def write(
         claims: the ledger, from ``claims.ledger``.
         groups: accuracy per model and group: ``{"model", "group", "mean", "low", "high", "n"}``.
         gallery: example pictures, in the order to show them.
-        curves: training curves.
+        drawings: the plots, from ``plots.drawings``.
         provenance: where the numbers come from.
         gate: the newest decisions; None if there was none yet.
         meanings: metric -> the sentence that says what it measures.
@@ -72,11 +75,13 @@ def write(
         compared: what every model makes of the same few examples.
         said: of an audit, the findings in sentences; they stand in place of champion, claims and gate.
         comparisons: every model against the baseline; None if there are none.
+        strips: the same objects on other backgrounds, and what every model says of them.
+        failures: how each model fails.
     """
     order, about = list(models), about or {}
     meanings = {**leaderboard.MEANINGS, **meanings}
     shown = leaderboard.metrics(rows)
-    html = _template().render(
+    html = template("report.html", found=found, photos=photos, variant=heading).render(
         title=title,
         verdict=verdict(gate),
         said=said,
@@ -87,6 +92,8 @@ def write(
         about=about,
         costs=tables.costs(about, order),
         sections=sections(order, about),
+        panels=panels(order, about),
+        ends=any(one.end for one in about.values()),
         families=FAMILIES,
         headline=leaderboard.headline(rows),
         measures=[tables.measure(rows, order, metric, meanings) for metric in shown],
@@ -96,7 +103,9 @@ def write(
         group_names=list(dict.fromkeys(row["group"] for row in groups)),
         gallery={model: [picture for picture in gallery if picture.model == model] for model in order},
         compared={model: [picture for picture in compared if picture.model == model] for model in order},
-        drawings=plots.drawings(rows, order, curves, about),
+        drawings=drawings,
+        strips=strips,
+        failures=failures or {},
         provenance=provenance,
         comparisons=comparisons,
         gate=gate,
@@ -135,33 +144,3 @@ def found(value: Any) -> str:
     ('0.040 [0.010, 0.070]', '120')
     """
     return leaderboard.interval(value) if isinstance(value, dict) else str(value)
-
-
-def _template() -> Any:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("fieldmark.report"),
-        autoescape=True,
-        undefined=StrictUndefined,  # a misspelt name is an error, not a gap in the page
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        figure=leaderboard.figure,
-        interval=leaderboard.interval,
-        title=leaderboard.title,
-        evidence=evidence,
-        tally=tally,
-        found=found,
-        source=_source,
-        photo=pictures.photo,
-        seen=pictures.seen,
-        map=pictures.weights,
-    )
-    return environment.get_template("report.html")
-
-
-def _source(drawing: Drawing) -> str:
-    """Return an SVG as a data URI: as a picture of its own, so that ids of two plots can't meet."""
-    return "data:image/svg+xml;base64," + base64.b64encode(drawing.svg.encode()).decode()

@@ -31,14 +31,28 @@ class Picture(NamedTuple):
         return self.predicted == self.label
 
 
+class Failures(NamedTuple):
+    """A model's mistakes on the test part of one seed."""
+
+    examples: int
+    mistakes: int
+    probability: float  # mean, of the wrong answers; NaN where there are none
+    surest: Sequence[Picture]
+
+
 def photo(picture: Picture) -> str:
     """Return the picture as a data URI."""
-    return _uri(picture.image_HW3)
+    return uri(picture.image_HW3)
+
+
+def small(picture: Picture) -> str:
+    """Return the picture as a data URI, where many stand in a row."""
+    return uri(picture.image_HW3, 96)
 
 
 def seen(picture: Picture) -> str:
     """Return the picture, each token as bright as its weight relative to the largest, as a data URI."""
-    return _uri(dimmed(picture.image_HW3, picture.mask_hw))
+    return uri(dimmed(picture.image_HW3, picture.mask_hw))
 
 
 def weights(picture: Picture) -> str:
@@ -85,6 +99,17 @@ def spread(told: pd.DataFrame, count: int) -> list[int]:
     return [int(row) for row in ordered.index[places]]
 
 
+def surest(told: pd.DataFrame, count: int) -> list[int]:
+    """Return ``count`` rows from the surest down, each of another object.
+
+    >>> told = pd.DataFrame({"object": list("aab"), "probability": [0.8, 0.9, 0.7], "example_id": list("wxy")})
+    >>> surest(told, 3)
+    [1, 2]
+    """
+    ranked = told.sort_values(["probability", "example_id"], ascending=[False, True])
+    return [int(row) for row in ranked.index[~ranked["object"].duplicated()][:count]]
+
+
 def sheet(path: Path, pictures: Sequence[Picture], columns: int = 4) -> Path:
     """Write all pictures as one PNG, wrong decisions first: what the camera saw above what the model saw; return it."""
     from PIL import Image, ImageDraw
@@ -104,7 +129,8 @@ def sheet(path: Path, pictures: Sequence[Picture], columns: int = 4) -> Path:
     return path
 
 
-def _uri(image_HW3: npt.NDArray[np.uint8], side: int = 128) -> str:
+def uri(image_HW3: npt.NDArray[np.uint8], side: int = 128) -> str:
+    """Return a picture, no larger than ``side``, as a data URI."""
     from PIL import Image
 
     picture = Image.fromarray(image_HW3)

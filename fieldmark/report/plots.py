@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fieldmark.report._canvas import FAINT, INK, Drawing, error_bars, known_row, look, spread, svg
-from fieldmark.report.about import FEW, About, sections
+from fieldmark.report import curves as measured
+from fieldmark.report._canvas import FAINT, Drawing, Looks, error_bars, known_row, looks, spread, svg
+from fieldmark.report.about import FEW, About, panels
+from fieldmark.report.dots import dots
 from fieldmark.report.leaderboard import Row, find, interval, metrics, title
+from fieldmark.report.tables import GROUP_MEANS
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 DELETIONS = ("deletion_own", "deletion_magnitude", "deletion_cam", "deletion_random")
 MASKS = ("token_auc", "mask_iou_top_area", "energy_pointing")
-_GROUP_MEANS = ("acc_trainprior", "acc_groupmean")
 
 
 class Curve(NamedTuple):
@@ -33,21 +34,23 @@ def drawings(
     order: Sequence[str],
     curves: Sequence[Curve],
     about: Mapping[str, About] | None = None,
+    lines: Sequence[measured.Line] = (),
 ) -> list[Drawing]:
-    """Return every plot there are numbers for: of all models, then of each kind of them, beside the first model."""
-    drawn = [average_against_worst(rows, order), gaps(rows, order)]
-    for heading, models in sections(order, about or {}).items():
-        beside = [*order[:1], *(model for model in models if model != order[0])]
+    """Return every plot there are numbers for: of all models, then of few at a time, beside the first and the ends."""
+    styles = looks(order, about)
+    drawn = [average_against_worst(rows, order, styles), gaps(rows, order)]
+    for heading, number, models in panels(order, about or {}):
+        place = [*heading.split(), *([str(number + 1)] if number else [])]
+        details = [*_details(rows, models, curves, styles), *measured.drawings(lines, models, styles)]
         drawn += [
-            drawing and drawing._replace(section=heading, name="-".join([drawing.name, *heading.split()]))
-            for drawing in _details(rows, beside, curves)
+            drawing and drawing._replace(section=heading, name="-".join([drawing.name, *place])) for drawing in details
         ]
     return [drawing for drawing in drawn if drawing]
 
 
-def _details(rows: Sequence[Row], order: Sequence[str], curves: Sequence[Curve]) -> list[Drawing | None]:
+def _details(rows: Sequence[Row], order: Sequence[str], curves: Sequence[Curve], styles: Looks) -> list[Drawing | None]:
     """Return the plots in which every model is a series."""
-    variants = [m for m in metrics(rows) if m.startswith("acc_") and m not in _GROUP_MEANS]
+    variants = [m for m in metrics(rows) if m.startswith("acc_") and m not in GROUP_MEANS]
     by_metric = {title(m).removeprefix("accuracy, "): {x: find(rows, x, m) for x in order} for m in variants}
     by_mask = {title(m): {x: find(rows, x, m) for x in order} for m in MASKS}
     by_ranking = {x: {title(m).removeprefix("deletion, "): find(rows, x, m) for m in DELETIONS} for x in order}
@@ -58,8 +61,16 @@ def _details(rows: Sequence[Row], order: Sequence[str], curves: Sequence[Curve])
             "Accuracy when the object stands alone, is cut out, or has another background; dashes mark chance.",
             "accuracy",
             by_metric,
+            styles,
         ),
-        dots("masks", "Do the masks find the object?", "Dashes mark chance: a mask that knows nothing.", "", by_mask),
+        dots(
+            "masks",
+            "Do the masks find the object?",
+            "Dashes mark chance: a mask that knows nothing.",
+            "",
+            by_mask,
+            styles,
+        ),
         dots(
             "deletion",
             "Do the masks rank what matters?",
@@ -68,7 +79,7 @@ def _details(rows: Sequence[Row], order: Sequence[str], curves: Sequence[Curve])
             "area under the deletion curve",
             by_ranking,
         ),
-        training([curve for curve in curves if curve.model in order], order),
+        training([curve for curve in curves if curve.model in order], order, styles),
     ]
 
 
@@ -86,7 +97,7 @@ def gaps(rows: Sequence[Row], order: Sequence[str]) -> Drawing | None:
     )
 
 
-def average_against_worst(rows: Sequence[Row], order: Sequence[str]) -> Drawing | None:
+def average_against_worst(rows: Sequence[Row], order: Sequence[str], styles: Looks) -> Drawing | None:
     """Plot worst-group over average accuracy; labels stand in a column at the right, where they can't overlap."""
     points = {model: (find(rows, model, "average"), find(rows, model, "worst_group")) for model in order}
     known = {model: (x, y) for model, (x, y) in points.items() if x and y and known_row(x) and known_row(y)}
@@ -104,7 +115,7 @@ def average_against_worst(rows: Sequence[Row], order: Sequence[str]) -> Drawing 
         axes.plot([low, 1], [low, 1], color=FAINT, linestyle="--", linewidth=1, zorder=1)
         heights = spread([y["mean"] for _, y in known.values()], gap=0.26 / tall * (1 - low))
         for (model, (x, y)), height in zip(known.items(), heights, strict=True):
-            style = look(list(order).index(model))
+            style = styles[model]
             xerr, yerr = (error_bars(x), error_bars(y)) if few else (None, None)  # of many bars one sees nothing else
             axes.errorbar(x["mean"], y["mean"], xerr=xerr, yerr=yerr, linewidth=1.2, markersize=6, **style)
             axes.annotate(
@@ -128,37 +139,7 @@ def average_against_worst(rows: Sequence[Row], order: Sequence[str]) -> Drawing 
     )
 
 
-def dots(
-    name: str, heading: str, caption: str, axis: str, table: Mapping[str, Mapping[str, Row | None]]
-) -> Drawing | None:
-    """Plot a dot with its interval for each series (inner keys) in each line (outer keys); dashes mark chance."""
-    lines = {line: {s: row for s, row in cells.items() if row and known_row(row)} for line, cells in table.items()}
-    lines = {line: cells for line, cells in lines.items() if cells}
-    if not lines:
-        return None
-    series = [s for s in next(iter(table.values())) if any(s in cells for cells in lines.values())]
-
-    def draw(figure: "Figure") -> None:
-        axes = figure.subplots()
-        offsets = np.linspace(-0.32, 0.32, len(series)) if len(series) > 1 else [0.0]
-        for place, (column, offset) in enumerate(zip(series, offsets, strict=True)):
-            found = [(y + offset, cells[column]) for y, cells in enumerate(lines.values()) if column in cells]
-            errors = np.hstack([error_bars(row) for _, row in found]) if found else np.empty((2, 0))
-            means, heights = [row["mean"] for _, row in found], [y for y, _ in found]
-            axes.errorbar(means, heights, xerr=errors, label=column, linestyle="", markersize=4.5, **look(place))
-        _chances(axes, [[row["chance"] for row in cells.values()] for cells in lines.values()])
-        axes.set(xlabel=axis, yticks=range(len(lines)), yticklabels=list(lines), ylim=(len(lines) - 0.5, -0.5))
-        axes.grid(visible=False, axis="y")
-        for y in range(1, len(lines)):
-            axes.axhline(y - 0.5, color="#e6e6e6", linewidth=0.8)
-        if len(series) > 1:
-            figure.legend(loc="outside upper left", ncols=3, frameon=False)
-
-    said = (f"{line}, {column}: {interval(row)}" for line, cells in lines.items() for column, row in cells.items())
-    return Drawing(name, heading, caption, "; ".join(said), svg(5.4, 1.1 + 0.11 * len(lines) * (len(series) + 1), draw))
-
-
-def training(curves: Sequence[Curve], order: Sequence[str]) -> Drawing | None:
+def training(curves: Sequence[Curve], order: Sequence[str], styles: Looks) -> Drawing | None:
     """Plot each measure over epochs: per model the mean over seeds, in a band from the least to the greatest."""
     if not curves:
         return None
@@ -168,12 +149,12 @@ def training(curves: Sequence[Curve], order: Sequence[str]) -> Drawing | None:
         panels = figure.subplots(len(measures), 1, sharex=True, squeeze=False)[:, 0]
         for axes, measure in zip(panels, measures, strict=True):
             axes.set_ylabel(title(measure))
-            for place, model in enumerate(order):
+            for model in order:
                 runs_SE = [curve.values for curve in curves if (curve.model, curve.measure) == (model, measure)]
                 if runs_SE:
-                    epochs, colour = range(1, len(runs_SE[0]) + 1), look(place)["color"]
-                    axes.plot(epochs, np.mean(runs_SE, 0), color=colour, label=model, linewidth=1.5)
-                    axes.fill_between(epochs, np.min(runs_SE, 0), np.max(runs_SE, 0), color=colour, alpha=0.15)
+                    epochs, style = range(1, len(runs_SE[0]) + 1), {**styles[model], "markersize": 4, "markevery": 5}
+                    axes.plot(epochs, np.mean(runs_SE, 0), label=model, linewidth=1.5, **style)
+                    axes.fill_between(epochs, np.min(runs_SE, 0), np.max(runs_SE, 0), color=style["color"], alpha=0.15)
         panels[-1].set_xlabel("epoch")
         handles = {
             label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
@@ -183,10 +164,3 @@ def training(curves: Sequence[Curve], order: Sequence[str]) -> Drawing | None:
     said = "; ".join(f"{c.model} seed {c.seed}, {c.measure}: ends at {c.values[-1]:.3f}" for c in curves)
     caption = "Mean over seeds; the band runs from the lowest seed to the highest."
     return Drawing("training", "How training went", caption, said, svg(5.4, 1.0 + 1.6 * len(measures), draw))
-
-
-def _chances(axes: "Axes", chances: Sequence[Sequence[float | None]]) -> None:
-    """Mark each line's chance levels by short dashes: one where all series share it, one each where they don't."""
-    for y, levels in enumerate(chances):
-        known = {level for level in levels if level is not None and not math.isnan(level)}
-        axes.vlines(sorted(known), y - 0.42, y + 0.42, color=INK, linestyle=(0, (2, 2)), linewidth=0.8, zorder=1)

@@ -6,24 +6,33 @@ from typing import Any, NamedTuple
 from fieldmark.report import leaderboard
 from fieldmark.report.about import About, count, relative
 from fieldmark.report.leaderboard import Row
+from fieldmark.report.strips import gone, heading
+
+GROUP_MEANS = ("acc_trainprior", "acc_groupmean")  # means over groups of the pictures as they are, no variant
 
 
 def measure(rows: Sequence[Row], order: Sequence[str], metric: str, meanings: Mapping[str, str]) -> dict[str, Any]:
     """Return all there is to say of one metric: a line of the big table."""
     cells = {model: leaderboard.find(rows, model, metric) for model in order}
-    known = [row for row in cells.values() if row and leaderboard.figure(row["mean"]) != "unknown"]
+    known = {model: row for model, row in cells.items() if row and leaderboard.figure(row["mean"]) != "unknown"}
     direction = _direction(metric, next(row for row in rows if row["metric"] == metric)["higher_is_better"])
     pick = {"higher is better": max, "lower is better": min}.get(direction)
+    best = pick((row["mean"] for row in known.values()), default=None) if pick else None
     chances = {leaderboard.figure(row["chance"]) for row in cells.values() if row}
+    variant = metric.removeprefix("acc_") if metric.startswith("acc_") and metric not in GROUP_MEANS else ""
     return {
         "metric": metric,
         "meaning": meanings.get(metric, ""),
         "direction": direction,
-        "best": pick((row["mean"] for row in known), default=None) if pick else None,
+        "ideal": {"higher is better": "1", "lower is better": "0"}.get(direction, "none"),
+        "best": best,
+        "leaders": [model for model, row in known.items() if row["mean"] == best],
         "chance": chances.pop() if len(chances) == 1 else "by model",  # its own random ranking, in deletion
         "cells": cells,
         "measured": [model for model, row in cells.items() if row],
-        "examples": max((row["n"] for row in known), default=0),
+        "examples": max((row["n"] for row in known.values()), default=0),
+        "variant": heading(variant) if variant else "",
+        "gone": gone(variant),
     }
 
 

@@ -3,6 +3,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0], headings = [...table.tHead.rows[0].cells];
   const key = (row, column) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
   headings.forEach((heading, column) => {
+    if ("still" in heading.dataset) return;
     const button = document.createElement("button");
     button.type = "button";
     button.append(heading.firstChild);  // the name; what stands below it isn't part of the button
