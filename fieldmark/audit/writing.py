@@ -13,7 +13,7 @@ from fieldmark.audit.audit import MODEL, Audit
 from fieldmark.audit.mapping import some
 from fieldmark.audit.suite import MAPS, READERS
 from fieldmark.core import store
-from fieldmark.report import page
+from fieldmark.report import page, plots
 from fieldmark.report.leaderboard import leaderboard_text
 from fieldmark.report.pictures import Picture, spread
 
@@ -34,7 +34,7 @@ def write(found: Audit, folder: Path) -> dict[str, Path]:
         claims=[],
         groups=found.groups,
         gallery=_gallery(found),
-        curves=[],
+        drawings=plots.drawings(found.rows, [MODEL, *READERS], []),
         provenance=page.Provenance(_facts(found), []),
         gate=None,
         meanings=found.meanings,
