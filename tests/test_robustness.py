@@ -6,6 +6,7 @@ The toy test part: 4 groups of 5 examples (bird, mammal x land, water). Birds go
 import numpy as np
 import pandas as pd
 import pytest
+import toy_attack
 
 from fieldmark.core import plugins
 from fieldmark.core.errors import FieldmarkError
@@ -21,6 +22,7 @@ def recipes() -> pd.DataFrame:
     cells = [(label, background, n) for label in CLASSES for background in ("land", "water") for n in range(5)]
     table = pd.DataFrame(cells, columns=["label", "background", "n"])
     table["group"] = table["label"] + " on " + table["background"]
+    table["example_id"] = table["group"] + " " + table["n"].astype(str)
     return table
 
 
@@ -57,6 +59,7 @@ def constant(table: pd.DataFrame) -> np.ndarray:
 def scores(name: str, predict, table: pd.DataFrame):
     test = plugins.find("robustness", name)
     known = {"predict": predict, "recipes": table, "vary": vary, "classes": CLASSES}
+    known["attack"] = toy_attack.attack(predict, CLASSES, reads=predict is background_reader)
     return test.score(**plugins.asked(test.score, {**known, "pairs": PAIRS, "train_groups": TRAIN}))
 
 
@@ -127,6 +130,20 @@ KNOWN = {
     "acc_mixed_next": (1, 0.5, 0),
     "bg_gap": (0, 0, 0.6),  # 1 - .4
     "corruption_accuracy": (1, 0.5, 0.5),
+    # the reader is right on 10 of 20; any distance moves its pixel across, but of 2 of them it gives no gradient
+    "robust_pgd": (1, 0.5, 0.10625),  # .5 at 0, .1 from 1/4 of 8 on: .1 + .4 / 2 / 32
+    "robust_apgd": (1, 0.5, 0.10625),
+    "robust_worst_group": (1, 0, 0),
+    "robust_background": (1, 0.5, 0.1),
+    "robust_object": (1, 0.5, 0.5),  # it does not see the object
+    "attention_drift": (0, 0, 0.4),  # 8 of 20 cross to the other side, and all of the mask with them
+    "attention_drift_cosine": (0, 0, 0.4),
+    "attention_drift_overlap": (0, 0, 0.4),
+    "masking_one_step": (0, 0, 0),
+    "masking_distance": (0, 0, 0),
+    "masking_random": (0, 0, 0.1),  # what PGD misses: 2 of 20
+    "masking_transfer": (0, 0, 0.1),
+    "masking_straight_through": (0, 0, 0.1),
 }
 
 
@@ -138,7 +155,8 @@ def test_known_answers(position, predict):
 
 def test_chance_is_a_fair_guess_or_no_gap():
     found = {metric: score.chance for name in TESTS for metric, score in scores(name, oracle, recipes()).items()}
-    assert {metric for metric, chance in found.items() if chance == 0} == {"alignment_gap", "bg_gap"}
+    gaps = {metric for metric in found if metric.endswith("_gap") or metric.startswith(("attention_", "masking_"))}
+    assert {metric for metric, chance in found.items() if chance == 0} == gaps
     assert {chance for chance in found.values() if chance} == {0.5}
 
 

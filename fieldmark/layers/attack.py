@@ -126,7 +126,7 @@ def starts(target: Target, room: Ball, restarts: int) -> Iterator[Tensor]:
     if restarts:
         yield target.x_BCHW
     for restart in range(1, restarts):
-        share_BCHW = uniform(target.key_B, target.x_BCHW[0].numel(), restart).view_as(target.x_BCHW)
+        share_BCHW = uniform(target.key_B, target.x_BCHW.shape[1:].numel(), restart).view_as(target.x_BCHW)
         yield room.nearest(room.low_BCHW + share_BCHW * (room.high_BCHW - room.low_BCHW))
 
 

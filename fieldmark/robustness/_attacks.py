@@ -21,7 +21,7 @@ def drawn(recipes: pd.DataFrame, examples: int) -> Rows:
 
     >>> table = pd.DataFrame({"example_id": list("abcd"), "group": ["x", "x", "x", "y"]})
     >>> drawn(table, 2).tolist(), drawn(table, 9).tolist()
-    ([1, 3], [0, 1, 2, 3])
+    ([0, 3], [0, 1, 2, 3])
     """
     luck = recipes["example_id"].map(lambda name: fingerprint(["attack", name])).to_numpy(str)
     turn = pd.Series(luck).groupby(recipes["group"].to_numpy()).rank().to_numpy(np.float64)
