@@ -58,7 +58,7 @@ class Attacker:
         shown, count = self._view.pictures(recipes, self._side), len(recipes)
         for start in range(0, count, self._batch):
             rows_B = np.minimum(np.arange(start, start + self._batch), count - 1)
-            said = self._part(Pictures(*(value[rows_B] for value in shown)), kind, region, find)
+            said = self._part(shown.some(rows_B), kind, region, find)
             columns = (said.logits_BK.softmax(1).cpu().numpy(), said.mask_Bhw.float().cpu().numpy())
             yield from zip(*(column[: count - start] for column in columns), strict=True)
 

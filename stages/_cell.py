@@ -41,6 +41,10 @@ class Pictures(NamedTuple):
     labels_N: npt.NDArray[np.int64]
     keys_N: npt.NDArray[np.int64]
 
+    def some(self, rows: npt.NDArray[np.int64]) -> "Pictures":
+        """Return those at some rows."""
+        return Pictures(self.images_NHW3[rows], self.masks_NHW[rows], self.labels_N[rows], self.keys_N[rows])
+
 
 class View:
     """How one model sees the recipes of one seed: as stored features, or as rendered pixels."""
