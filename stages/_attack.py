@@ -27,6 +27,7 @@ class Attacker:
     def __init__(self, view: View, module: nn.Module, batch: int) -> None:
         self._view, self._module, self._batch = view, module, batch
         self._known: dict[Any, dict[int, tuple[Any, Any]]] = {}  # by attack and recipe
+        self._rendered: dict[int, Pictures] = {}  # one each
 
     def __call__(
         self, recipes: pd.DataFrame, *, eps: float, kind: str = "pgd", steps: int = 10, restarts: int = 1,
@@ -44,7 +45,7 @@ class Attacker:
         if recipes.empty:
             return Attacked(np.empty((0, len(self._view.classes)), np.float32), np.empty((0, 0, 0), np.float32))
         known = self._known.setdefault((kind, eps, steps, restarts, region), {})
-        names = pd.util.hash_pandas_object(recipes, index=False).tolist()
+        names = _names(recipes)
         new = [row for row, name in enumerate(names) if name not in known]
         if new:
             find = partial(harder, kind, eps=eps, steps=steps, restarts=restarts)
@@ -55,12 +56,21 @@ class Attacker:
     def _attacked(self, recipes: pd.DataFrame, kind: str, region: str, find: Find) -> Iterator[tuple[Any, Any]]:
         """Attack batch by batch; each is full, so a picture's arithmetic hangs on no other (``training.embed``)."""
         self._module.requires_grad_(False)
-        shown, count = self._view.pictures(recipes, self._side), len(recipes)
+        count = len(recipes)
         for start in range(0, count, self._batch):
             rows_B = np.minimum(np.arange(start, start + self._batch), count - 1)
-            said = self._part(shown.some(rows_B), kind, region, find)
+            said = self._part(self._shown(recipes.iloc[rows_B]), kind, region, find)
             columns = (said.logits_BK.softmax(1).cpu().numpy(), said.mask_Bhw.float().cpu().numpy())
             yield from zip(*(column[: count - start] for column in columns), strict=True)
+
+    def _shown(self, recipes: pd.DataFrame) -> Pictures:
+        """Return pictures, each rendered once: the same are attacked again and again."""
+        names = _names(recipes)
+        for row, name in enumerate(names):
+            if name not in self._rendered:
+                self._rendered[name] = self._view.pictures(recipes.iloc[[row]], self._side)
+        columns = zip(*(self._rendered[name] for name in names), strict=True)
+        return Pictures(*(np.concatenate(column) for column in columns))
 
     def _part(self, shown: Pictures, kind: str, region: str, find: Find) -> Output:
         """Return what the model says of the hardest pictures of one batch."""
@@ -102,3 +112,8 @@ class Attacker:
     def _through(self, backbone: Backbone, *, on_pixels: bool) -> Eye:
         backbone.module.to(self._view.device).eval().requires_grad_(False)
         return Eye(backbone, self._view.config()["size"], on_pixels=on_pixels)
+
+
+def _names(recipes: pd.DataFrame) -> list[int]:
+    """Return a hash of each recipe."""
+    return [*map(int, pd.util.hash_pandas_object(recipes, index=False))]

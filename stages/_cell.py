@@ -21,6 +21,7 @@ from fieldmark.loading import attributes
 from fieldmark.loading.batches import PixelBatches, tokens
 from fieldmark.loading.cache import Renders, rendered
 from fieldmark.loading.keys import keys, render_keys
+from fieldmark.loading.render import render
 from fieldmark.loading.sources import Sources
 from fieldmark.objectives._shared import Targets
 from fieldmark.training import features, heads
@@ -40,10 +41,6 @@ class Pictures(NamedTuple):
     masks_NHW: npt.NDArray[np.bool_]  # the visible object
     labels_N: npt.NDArray[np.int64]
     keys_N: npt.NDArray[np.int64]
-
-    def some(self, rows: npt.NDArray[np.int64]) -> "Pictures":
-        """Return those at some rows."""
-        return Pictures(self.images_NHW3[rows], self.masks_NHW[rows], self.labels_N[rows], self.keys_N[rows])
 
 
 class View:
@@ -139,11 +136,11 @@ class View:
         return cost(way, x_1CHW.to(self.device))
 
     def pictures(self, recipes: pd.DataFrame, size: int) -> Pictures:
-        """Return what the model's view shows of recipes, rendered at any size."""
-        folder = layout.cache(self._root) / "rendered"
-        renders = rendered(self._seen(recipes), self._sources, size, folder, workers=self._params.threads)
-        images_NHW3, masks_NHW = (pixels[renders.rows_N] for pixels in (renders.images_UHW3, renders.masks_UHW))
-        return Pictures(images_NHW3, masks_NHW > 127, self._labels(recipes), keys(recipes["example_id"]))
+        """Return what the model's view shows of a few recipes, rendered at any size and kept nowhere."""
+        seen = self._seen(recipes).itertuples(index=False)
+        images, masks = zip(*(render(recipe, self._sources, size) for recipe in seen), strict=True)
+        numbers = self._labels(recipes), keys(recipes["example_id"])
+        return Pictures(np.stack(images), np.stack(masks) > 127, *numbers)
 
     @cached_property
     def frozen(self) -> Backbone:
