@@ -92,7 +92,7 @@ class Again:
         return [self._row[key] for key in key_B.tolist()]
 
     def _look(self, rows: list[int], boxes_Bn3: Tensor, keep_Bhw: Tensor | None = None, fill: Fill = "grey") -> Tensor:
-        boxes = boxes_Bn3.double().cpu().numpy()
+        boxes = boxes_Bn3.detach().double().cpu().numpy()
         keep = None if keep_Bhw is None else keep_Bhw.cpu().numpy() > 0.5
         wanted = [
             (row, *box, fill, b"" if keep is None else keep[place].tobytes())

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,20 +16,31 @@ from fieldmark.core.contracts import Backbone, Batch
 from fieldmark.core.params import Params
 from fieldmark.core.words import Plugin
 from fieldmark.layers.pixels import normalise
+from fieldmark.layers.pooling import TokenClassifier
 from fieldmark.loading import attributes
 from fieldmark.loading.batches import PixelBatches, tokens
 from fieldmark.loading.cache import Renders, rendered
 from fieldmark.loading.keys import keys, render_keys
+from fieldmark.loading.render import render
 from fieldmark.loading.sources import Sources
 from fieldmark.objectives._shared import Targets
 from fieldmark.training import features, heads
 from fieldmark.training.checkpoint import read_weights
 from fieldmark.training.cost import Way, cost
-from fieldmark.training.fit import Objective, Rows
+from fieldmark.training.fit import Objective, Rows, fit
 from fieldmark.variants import apply, masked
 from stages._again import Again, Embedder
 
 Batches = Iterable[tuple[Batch, Tensor, Tensor]]
+
+
+class Pictures(NamedTuple):
+    """Pixels of N examples, in the order of their recipes."""
+
+    images_NHW3: npt.NDArray[np.uint8]
+    masks_NHW: npt.NDArray[np.bool_]  # the visible object
+    labels_N: npt.NDArray[np.int64]
+    keys_N: npt.NDArray[np.int64]
 
 
 class View:
@@ -119,12 +130,39 @@ class View:
 
     def cost(self, module: nn.Module) -> dict[str, int]:
         """Return parameters and multiply-adds of one answer, from pixels on: of a real picture, for some do less."""
-        facts = self.config()["backbone"]
-        backbone = self._loaded(Plugin(name=facts["name"], options=facts["options"]))
-        way = Way(module, backbone, on_pixels=self.plugin.TRAINS_ON == "pixels").to(self.device)
+        way = Way(module, self.sight, on_pixels=self.plugin.TRAINS_ON == "pixels").to(self.device)
         one = rendered(self.part("test")[:1], self._sources, self._size, layout.cache(self._root) / "rendered")
         x_1CHW = normalise(torch.from_numpy(np.array(one.images_UHW3)), self._backbone.mean, self._backbone.std)
         return cost(way, x_1CHW.to(self.device))
+
+    def pictures(self, recipes: pd.DataFrame, size: int) -> Pictures:
+        """Return what the model's view shows of a few recipes, rendered at any size and kept nowhere."""
+        seen = self._seen(recipes).itertuples(index=False)
+        images, masks = zip(*(render(recipe, self._sources, size) for recipe in seen), strict=True)
+        numbers = self._labels(recipes), keys(recipes["example_id"])
+        return Pictures(np.stack(images), np.stack(masks) > 127, *numbers)
+
+    @cached_property
+    def frozen(self) -> Backbone:
+        """The backbone that features come from."""
+        facts = self._features.facts
+        return self._loaded(Plugin(name=facts["name"], options=facts["options"]))
+
+    @property
+    def sight(self) -> Backbone:
+        """The backbone that the model's pixels go through."""
+        return self._backbone if self.plugin.TRAINS_ON == "pixels" else self.frozen
+
+    def plain(self) -> nn.Module:
+        """Return a classifier of the frozen features that looks everywhere, trained on what the model was taught."""
+        how, lessons = self._params.train, self._examples(self.taught)
+        built = TokenClassifier(self.frozen.channels, len(self.classes))
+        nn.init.zeros_(built.linear.weight)  # the problem is convex: it needs no luck
+        nn.init.zeros_(built.linear.bias)
+        ordered = heads.shuffled(lessons, batch=how.batch, seed=self._seed)
+        fit(built, ordered, objective=lambda logits_BK, labels_B, _: nn.functional.cross_entropy(logits_BK, labels_B),
+            epochs=how.epochs, lr=how.lr, weight_decay=how.weight_decay, device=self.device)  # fmt: skip
+        return built
 
     def _through(self) -> Backbone:
         """Return the backbone to build on; a model on features gets what has been through it already."""

@@ -12,6 +12,7 @@ from fieldmark.core.params import Params
 from fieldmark.stats import describe, to_table
 from fieldmark.training.predict import predict
 from fieldmark.variants import apply
+from stages._attack import Attacker
 from stages._cell import opened
 
 
@@ -29,10 +30,9 @@ def main(params: Params, root: Path, model: str, seed: int) -> None:
             answered[asked] = predict(module, view.in_order(recipes), device=view.device).probabilities_NK
         return answered[asked]
 
-    known = {"predict": answer, "vary": vary, "classes": view.classes}
-    known |= {"pairs": params.split.pairs, "train_groups": shares}
-    scores: dict[str, dict[str, Any]] = {}
-    tables = []
+    known = {"predict": answer, "vary": vary, "classes": view.classes, "pairs": params.split.pairs}
+    known |= {"train_groups": shares, "attack": Attacker(view, module, params.embed.batch)}
+    scores, tables = dict[str, dict[str, Any]](), list[pd.DataFrame]()
     for part, tests in {"test": [*params.evaluate.tests], "val": params.evaluate.validation}.items():
         recipes, scores[part] = view.part(part), {}
         for name in tests:

@@ -72,6 +72,32 @@ class BlackBox(NamedTuple):
     about: str  # what it is, in a few words
 
 
+class Attacked(NamedTuple):
+    """What a model says of N pictures that were changed to fool it, in the order of their recipes."""
+
+    probabilities_NK: npt.NDArray[np.float32]
+    masks_Nhw: npt.NDArray[np.float32]
+
+
+class Attack(Protocol):
+    """Change pictures to fool the model, as little as nobody sees."""
+
+    def __call__(
+        self, recipes: pd.DataFrame, *, eps: float, kind: str = "pgd", steps: int = 10, restarts: int = 1,
+        region: str = "all",
+    ) -> Attacked:  # fmt: skip
+        """Return what the model says of the hardest pictures found.
+
+        Args:
+            recipes: what to change.
+            eps: how far a pixel may move, of a range of 1; 0 gives the pictures as they are.
+            kind: of attack (``layers.attacks.Kind``).
+            steps: of each restart.
+            restarts: the first starts at the picture, the others anywhere in reach.
+            region: where pixels may change: ``all``, ``object`` or ``background``.
+        """
+
+
 class Interval(Protocol):
     """An estimate and its interval, as fractions; ``stats`` makes them."""
 

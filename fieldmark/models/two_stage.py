@@ -11,6 +11,7 @@ from fieldmark.core.contracts import Backbone, Batch, Fill, Output
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.layers.boxes import around, centre, from_frame, onto_frame
 from fieldmark.layers.pooling import TokenClassifier
+from fieldmark.layers.straight_through import instead
 
 TRAINS_ON = "features"
 VIEW = "plain"
@@ -136,10 +137,7 @@ class TwoStage(nn.Module):
         """
         if batch.look is None:
             raise FieldmarkError("two_stage looks twice: give it pictures (a batch with `look`), not features alone.")
-        mask_Bhw = forced_Bhw
-        if mask_Bhw is None:
-            with torch.no_grad():
-                mask_Bhw = self.first(batch).mask_Bhw
+        mask_Bhw: Tensor = self.first(batch).mask_Bhw if forced_Bhw is None else forced_Bhw
         frame = (mask_Bhw.shape[1], mask_Bhw.shape[2])
         boxes_Bn3, keep_Bhw = self.boxes(mask_Bhw), self.kept(mask_Bhw)
         again = batch._replace(x_BCHW=batch.look(boxes_Bn3, keep_Bhw, self.fill), object_Bhw=None, look=None)
@@ -157,7 +155,8 @@ class TwoStage(nn.Module):
         if self.aim == "peak":
             highest_B11 = weight_Bhw.amax((1, 2), keepdim=True)
             weight_Bhw = (weight_Bhw == highest_B11).float()
-        xy_B2 = (centre(weight_Bhw) * STEPS).round() / STEPS
+        exact_B2 = centre(weight_Bhw)
+        xy_B2 = instead((exact_B2 * STEPS).round() / STEPS, exact_B2)  # who attacks the picture may move the aim
         return torch.stack([around(xy_B2, side) for side in self.sides], 1)
 
     def kept(self, mask_Bhw: Tensor) -> Tensor | None:
