@@ -22,9 +22,8 @@ from fieldmark.explain import (
 from fieldmark.explain._removal import answers
 from fieldmark.explain._tokens import object_pixels, token_pixels
 
-MEASURES = [  # of maps; test_monoscore.py asks those of units
-    name for name in plugins.names("explain") if "map_Bhw" in signature(plugins.find("explain", name).score).parameters
-]
+ASKED = {name: signature(plugins.find("explain", name).score).parameters for name in plugins.names("explain")}
+MEASURES = [name for name, asked in ASKED.items() if "units" not in asked]  # test_monoscore.py asks those of units
 RANKED = [name for name in MEASURES if plugins.find("explain", name).HIGHER_IS_BETTER is not None]
 SCALED = {  # what scaling the mask does change: they say how large it is, use it as weights, or compare it with another
     "mask_area", "active_fraction", "neighbour_difference", "border_bias", "forced_inverted",

@@ -418,8 +418,8 @@ def test_a_bootstrap_of_the_calibration_error_is_exact():
 
     score = error(np.arange(60))
     times_DS = np.random.default_rng(0).multinomial(12, np.full(12, 1 / 12), size=20)
-    times = {"fg_source": pd.DataFrame(times_DS, columns=[f"source {n}" for n in range(12)])}
-    found = bootstrap._recompute(score, bootstrap._sums(Observed(score, table), ["fg_source"]), times)
+    times = [(pd.Index([f"source {n}" for n in range(12)]), times_DS)]
+    found = bootstrap._recompute(bootstrap._sums(Observed(score, table), ["fg_source"]), times)
     expected = [error(np.repeat(np.arange(60), np.tile(drawn_S, 5))).value for drawn_S in times_DS]
     assert found == pytest.approx(expected)
 

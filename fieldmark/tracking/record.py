@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
 
 MOST_METRICS = 1000  # of one call, MLflow's limit
+PAUSE = 2.0  # seconds between two writings of curves: each waits for the disk, and an epoch may take a tenth of that
 
 
 class Dataset(NamedTuple):
@@ -33,19 +34,28 @@ class Run:
     def __init__(self, store: Store, run_id: str) -> None:
         self.store, self.run_id = store, run_id
         self._epochs: set[int] = set()
+        self._waiting: list[Mapping[str, float | None]] = []
+        self._written = time.monotonic()
 
     def log_epoch(self, row: Mapping[str, float | None]) -> None:
-        """Log one row of a history: its ``epoch`` is the step, the rest are the curves; NaN or None = not measured."""
-        self._log_rows([row])
+        """Log one row of a history: its ``epoch`` is the step, the rest are the curves; NaN or None = not measured.
+
+        Rows are written together, every ``PAUSE`` seconds and when the run ends.
+        """
+        self._waiting.append(row)
+        if time.monotonic() - self._written >= PAUSE:
+            self._write_waiting()
 
     def finish(self, fingerprint: str, history: Iterable[Mapping[str, float | None]] = ()) -> None:
         """Name what the run made and close it; ``history`` fills in epochs trained before an interruption."""
+        self._write_waiting()
         self._log_rows(row for row in history if _step(row) not in self._epochs)
         self.tag({"fieldmark.fingerprint": fingerprint})
         self.close("FINISHED")
 
     def close(self, status: str) -> None:
         """End the run as FINISHED, FAILED or KILLED."""
+        self._write_waiting()
         self.store.client.set_terminated(self.run_id, status)
 
     def tag(self, tags: Mapping[str, str]) -> None:
@@ -100,6 +110,11 @@ class Run:
         """Write ``value`` as the artifact ``name``, NaN as null."""
         self.store.client.log_text(self.run_id, json.dumps(json.loads(canonical(value)), indent=2) + "\n", name)
 
+    def _write_waiting(self) -> None:
+        rows, self._waiting = self._waiting, []
+        self._log_rows(rows)
+        self._written = time.monotonic()
+
     def _log_rows(self, rows: Iterable[Mapping[str, float | None]]) -> None:
         metrics: list[Metric] = []
         for row in rows:
@@ -111,7 +126,8 @@ class Run:
     def _batch(self, metrics: Sequence[Metric] = (), tags: Mapping[str, str] | None = None) -> None:
         from mlflow.entities import RunTag
 
-        self.store.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in (tags or {}).items()])
+        if tags:  # every call is a transaction of the database, and waits for the disk
+            self.store.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
         for start in range(0, len(metrics), MOST_METRICS):
             self.store.client.log_batch(self.run_id, metrics=metrics[start : start + MOST_METRICS])
 
