@@ -15,7 +15,8 @@ from fieldmark.core.errors import FieldmarkError
 from fieldmark.layers.attack import Answers, Found, Target
 from fieldmark.layers.attacks import KINDS, harder
 from fieldmark.layers.eye import Eye
-from stages._cell import Pictures, View
+from stages._cell import View
+from stages._seen import Pictures
 
 REGIONS = ("all", "object", "background")
 Find = Callable[[Target], Found]

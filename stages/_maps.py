@@ -12,7 +12,8 @@ from torch import nn
 from fieldmark.training.attribution import attribution
 from fieldmark.training.predict import Prediction, predict
 from fieldmark.training.probing import noisy, shuffled
-from stages._cell import Batches, View
+from stages._cell import View
+from stages._seen import Batches
 
 FloatArray = npt.NDArray[np.float64]
 OWN = "mask"
