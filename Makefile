@@ -6,7 +6,7 @@ PYTHON ?= python3
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint test test-browser repro claims flow serve ui bench lock clean
+.PHONY: help setup lint test test-browser repro claims measure-all flow serve ui bench lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ repro: setup  ## run the main job: from pull to champion and report
 
 claims: setup  ## put the papers' claims to the test, five seeds each (hours); verdicts go to data/claims/
 	@python -m pipelines.apart papers papers-detail papers-shapes papers-scratch
+
+measure-all: setup  ## measure all there is to measure, attacks too, apart from the main job (hours)
+	@python -m pipelines.apart everything
 
 flow: setup  ## run the same graph as a Prefect flow, on a local server and worker
 	@python -m pipelines.flow

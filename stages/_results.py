@@ -10,7 +10,7 @@ import pandas as pd
 from fieldmark.core import layout, plugins, store
 from fieldmark.core.params import Params
 from fieldmark.report import page
-from fieldmark.report.about import ENDS, About, family, supervision
+from fieldmark.report.about import About, end, family, supervision
 from fieldmark.report.leaderboard import UNRANKED
 from fieldmark.stats import Interval, Observed, describe, difference, from_table, interval, share_of_gap
 
@@ -133,10 +133,10 @@ def about(params: Params, root: Path) -> dict[str, About]:
         plugin, objective = plugins.find("models", model.plugin), plugins.find("objectives", model.objective)
         facts = {"deployable": plugin.DEPLOYABLE, "train_part": plugin.TRAIN_PART}
         told[word] = About(
-            family(model.plugin, **facts),
+            family(model.plugin, **facts, train_on=model.train_on),
             supervision(objective.SUPERVISION, **facts, train_on=model.train_on),
             {**timed.get(word, {}), **store.read_json(layout.trained(root, word, params.seeds[0]) / "cost.json")},
-            ENDS.get(model.plugin, ""),
+            end(model.plugin, model.train_on),
         )
     return told
 

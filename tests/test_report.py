@@ -124,7 +124,7 @@ def known():
             about.family(model, deployable=not model.endswith("_mask"), train_part="train"),
             "none",
             {"parameters": 3_400_000 + place, "macs": 2e8 * (1 + place)},
-            about.ENDS.get(model, ""),
+            {"oracle_mask": about.TOP, "inverted_mask": about.BOTTOM}.get(model, ""),
         )
         for place, model in enumerate(ORDER)
     }
@@ -568,10 +568,11 @@ def test_curves_of_a_kind_share_a_drawing_that_says_where_they_start_and_end():
 def test_the_two_ends_stand_in_every_plot_of_models():
     words = {word: About(about.ONE_STAGE, "none") for word in [f"word_{n}" for n in range(20)]}
     told = {"erm": About(about.BASELINES, "none"), **words}
-    told |= {word: About(about.CONTROLS, "none", end=end) for word, end in about.ENDS.items()}
+    ends = {"oracle_mask": about.TOP, "background_only": about.BOTTOM}
+    told |= {word: About(about.CONTROLS, "none", end=end) for word, end in ends.items()}
     shown = about.panels(list(told), told)
     assert [(heading, number) for heading, number, _ in shown][1:4] == [(about.ONE_STAGE, n) for n in range(3)]
-    assert all(models[0] == "erm" and models[-2:] == list(about.ENDS) for _, _, models in shown)
+    assert all(models[0] == "erm" and models[-2:] == list(ends) for _, _, models in shown)
     assert all(len(models) <= about.FEW + 3 for _, _, models in shown)
     assert {model for _, _, models in shown for model in models} == set(told)
 

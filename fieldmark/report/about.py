@@ -17,8 +17,7 @@ _TWO_STAGES = frozenset({"two_stage", "anchor_exit", "ifam"})
 FEW = 8  # models that fit one table and one plot
 TOP, BOTTOM = "upper end", "lower end"
 
-#: Controls between which every model should stand, in every panel: plugin -> end.
-ENDS = {"oracle_mask": TOP, "inverted_mask": BOTTOM}
+GONE = frozenset({"no_fg", "only_bg_box", "only_bg_tiled"})  # variants without the object
 
 
 class About(NamedTuple):
@@ -27,16 +26,27 @@ class About(NamedTuple):
     family: str  # of FAMILIES
     supervision: str  # what training was told beyond labels: "none", "train groups", "val groups", "true masks"
     cost: Mapping[str, float] = {}  # "parameters", "macs" of one picture; "answering", "learning": pictures a second
-    end: str = ""  # of ENDS: it can't see the background, or sees nothing else
+    end: str = ""  # TOP: it can't see the background; BOTTOM: a cheat, who never saw an object
 
 
-def family(plugin: str, *, deployable: bool, train_part: str) -> str:
+def end(plugin: str, train_on: Sequence[str]) -> str:
+    """Return which end of every panel a control marks; other models stand between them.
+
+    >>> end("oracle_mask", ["original"]), end("erm", ["only_bg_tiled"]), end("erm", ["original"])
+    ('upper end', 'lower end', '')
+    """
+    if plugin == "oracle_mask":
+        return TOP
+    return BOTTOM if set(train_on) <= GONE else ""
+
+
+def family(plugin: str, *, deployable: bool, train_part: str, train_on: Sequence[str] = ("original",)) -> str:
     """Return which kind of model a plugin makes.
 
     >>> family("erm", deployable=True, train_part="train"), family("erm_unbiased", deployable=True, train_part="fair")
     ('baselines', 'controls')
     """
-    if not deployable or train_part != "train":
+    if not deployable or train_part != "train" or end(plugin, train_on):
         return CONTROLS
     if plugin in _BASELINES:
         return BASELINES

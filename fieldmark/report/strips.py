@@ -12,7 +12,6 @@ from fieldmark.report.leaderboard import title
 from fieldmark.report.pictures import uri
 
 #: Where the object is not seen: nothing is right or wrong there, what is said comes from the background.
-GONE = frozenset({"no_fg", "only_bg_box", "only_bg_tiled"})
 CHALLENGE = (
     "original", "only_fg", "mixed_same", "mixed_rand", "mixed_next", "no_fg", "only_bg_box", "only_bg_tiled",
 )  # fmt: skip
