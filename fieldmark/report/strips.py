@@ -8,10 +8,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from fieldmark.report._template import template
+from fieldmark.report.about import GONE
 from fieldmark.report.leaderboard import title
 from fieldmark.report.pictures import uri
 
-#: Where the object is not seen: nothing is right or wrong there, what is said comes from the background.
 CHALLENGE = (
     "original", "only_fg", "mixed_same", "mixed_rand", "mixed_next", "no_fg", "only_bg_box", "only_bg_tiled",
 )  # fmt: skip
@@ -53,7 +53,7 @@ class Strip(NamedTuple):
 
 
 def gone(variant: str) -> bool:
-    """Return whether the object can't be seen."""
+    """Return whether the object can't be seen: what is said comes from the background, and is neither right nor wrong."""
     return variant in GONE
 
 
