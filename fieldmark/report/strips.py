@@ -53,7 +53,7 @@ class Strip(NamedTuple):
 
 
 def gone(variant: str) -> bool:
-    """Return whether the object can't be seen: what is said comes from the background, and is neither right nor wrong."""
+    """Return whether the object can't be seen: what is said of it is neither right nor wrong."""
     return variant in GONE
 
 
