@@ -74,7 +74,7 @@ def test_code_that_is_not_committed_is_not_tested(origin: Path, tmp_path: Path) 
 
 
 def test_an_unknown_preset_lists_the_known_ones() -> None:
-    with pytest.raises(FieldmarkError, match="use some of papers"):
+    with pytest.raises(FieldmarkError, match="use some of .*papers"):
         apart.main(["paper"])
 
 
@@ -85,4 +85,5 @@ def test_cells_side_by_side_give_the_bytes_of_stages_one_by_one(world: Path, tmp
         for file in [path, *path.parent.glob(f"{path.name}.*")]:
             shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
     cells.main(root, workers=2)
+    shutil.rmtree(root / "data" / "wired")  # for DVC, which the world did without
     assert worlds.files(root / "data") == worlds.files(world / "data")
