@@ -127,10 +127,11 @@ def verdict(gate: Gate | None) -> str:
 
 
 def _judged(decision: Mapping[str, Any]) -> str:
-    """Say what became of one challenger, and the check that settled it: the last one passed, or all that failed."""
+    """Say what became of one challenger, and what settled it: how much better it is, or all checks that failed."""
     reasons, challenger, champion = decision["reasons"], decision["challenger"], decision["champion"]
     failed = [reason for reason in reasons if not reason["passed"]]
-    settled = ", ".join(f"{reason['check']}: {found(reason['found'])}" for reason in failed or reasons[-1:])
+    better = [reason for reason in reasons if "challenger minus champion" in reason["check"]]
+    settled = ", ".join(f"{reason['check']}: {found(reason['found'])}" for reason in failed or better or reasons[-1:])
     settled = settled.replace("challenger minus champion", f"{challenger} minus {champion}")  # a difference needs names
     outcome = {"promote": "was promoted", "keep": "was turned down"}.get(decision["verdict"], "stays a challenger")
     why = f"{decision['verdict']}: " if outcome == "stays a challenger" else ""
