@@ -4,9 +4,10 @@
 
 Each simulated study draws its own 35 + 60 objects from a population and gives each an ease of its own, on either kind
 of background another, and a little luck with each training; each seed tests its own share of them (``PARTS``, 100
-pictures a group) on two models, which find the same objects hard. (On wildstamps, an object's shares of right answers
-after two trainings correlate by 0.6 to 0.9: objects differ, trainings hardly do.) What is true of the population is
-known, so each interval either holds it or not. A line says how often it does (95 % is asked), how often it lies wholly
+pictures a group) on two models, which find the same objects hard. How much objects, places and trainings differ is
+assumed (``WORLDS``), not fitted to wildstamps. What is true of the population is
+known, so each interval either holds it or not; ``worst_plain`` is the worst group with the plain percentiles of the
+same draws. A line says how often it does (95 % is asked), how often it lies wholly
 below or above it, its width, and how often the test finds a difference: its error where there is none, its power where
 there is one.
 """
@@ -23,6 +24,7 @@ from scipy.special import ndtr
 
 from fieldmark.core.contracts import Score
 from fieldmark.stats import Interval, Observed, interval
+from fieldmark.stats.bootstrap import redraw
 from fieldmark.stats.comparisons import Comparison, compare
 
 Floats = npt.NDArray[np.float64]
@@ -45,7 +47,7 @@ class World(NamedTuple):
 
 
 WORLDS = {
-    "as here": World(),
+    "one group worse": World(),
     "alike": World(other=World().one),
     "groups alike": World((1.0,) * 4, (1.0,) * 4),
     "near the ceiling": World((2.6, 2.0, 2.4, 2.2), (2.6, 2.0, 2.4, 2.2)),
@@ -122,7 +124,10 @@ def studies(world: World, *, part: str, seeds: int, number: int, draws: int, lev
         measures = {"mean": mean, "worst": worst}
         one = {name: interval(models[0], **how) for name, models in measures.items()}
         two = {f"{name}_difference": compare(models[1], models[0], **how) for name, models in measures.items()}
-        yield {**one, **two}
+        plain = np.quantile(
+            redraw([worst[0]], draws=draws, cluster=how["cluster"])[0][1:], [(1 - level) / 2, (1 + level) / 2]
+        )
+        yield {**one, **two, "worst_plain": one["worst"]._replace(low=plain[0], high=plain[1])}
 
 
 def main() -> None:
@@ -135,8 +140,8 @@ def main() -> None:
     for (name, world), (part, seeds) in itertools.product(WORLDS.items(), SIZES):
         true = truth(world)
         found = list(studies(world, part=part, seeds=seeds, number=args.studies, draws=args.draws))
-        for measure in Truth._fields:
-            said = _said([one[measure] for one in found], getattr(true, measure))
+        for measure in (*Truth._fields, "worst_plain"):
+            said = _said([one[measure] for one in found], getattr(true, measure.removesuffix("_plain")))
             print(f"{name:17} {part:4} {seeds:5}  {measure:17} {said}", flush=True)
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from fieldmark.core import plugins
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.params import Params
-from fieldmark.stats import describe, to_table
+from fieldmark.stats import recorded
 from fieldmark.training.predict import predict
 from stages._cell import View
 
@@ -22,7 +22,7 @@ def on_validation(params: Params, view: View, module: nn.Module) -> tuple[dict[s
     """
     recipes = view.part("val")
     if not params.explain.validation:
-        return {}, to_table({}, recipes).assign(part="val")
+        return recorded({}, recipes, "val")
     masks_Nhw = predict(module, view.in_order(recipes), device=view.device).masks_Nhw.astype(np.float64)
     known = {"map_Bhw": masks_Nhw, "mask_Bhw": masks_Nhw, "object_BHW": view.object_masks(recipes)}
     found: dict[str, tuple[Any, Any]] = {}
@@ -35,5 +35,4 @@ def on_validation(params: Params, view: View, module: nn.Module) -> tuple[dict[s
                 " run on validation."
             )
         found |= plugins.measured(measure, known, params.explain.measures[name])
-    described = {metric: {**describe(score), **facts} for metric, (score, facts) in found.items()}
-    return described, to_table({metric: score for metric, (score, _) in found.items()}, recipes).assign(part="val")
+    return recorded(found, recipes, "val")

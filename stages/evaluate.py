@@ -9,7 +9,7 @@ import pandas as pd
 
 from fieldmark.core import command, layout, plugins, store
 from fieldmark.core.params import Params
-from fieldmark.stats import describe, to_table
+from fieldmark.stats import recorded
 from fieldmark.training.predict import predict
 from fieldmark.variants import apply
 from stages._attack import Attacker
@@ -32,19 +32,18 @@ def main(params: Params, root: Path, model: str, seed: int) -> None:
 
     known = {"predict": answer, "vary": vary, "classes": view.classes, "pairs": params.split.pairs}
     known |= {"train_groups": shares, "attack": Attacker(view, module, params.embed.batch)}
-    scores, tables = dict[str, dict[str, Any]](), list[pd.DataFrame]()
+    described, tables = dict[str, dict[str, Any]](), list[pd.DataFrame]()
     for part, tests in {"test": [*params.evaluate.tests], "val": params.evaluate.validation}.items():
-        recipes, scores[part] = view.part(part), {}
+        told, found = {**known, "recipes": view.part(part)}, dict[str, tuple[Any, Any]]()
         for name in tests:
-            test, options = plugins.find("robustness", name), params.evaluate.tests[name]
-            found = plugins.measured(test, {**known, "recipes": recipes}, options)
-            tables.append(to_table({metric: score for metric, (score, _) in found.items()}, recipes).assign(part=part))
-            scores[part] |= {metric: {**describe(score), **facts} for metric, (score, facts) in found.items()}
+            found |= plugins.measured(plugins.find("robustness", name), told, params.evaluate.tests[name])
+        described[part], table = recorded(found, view.part(part), part)
+        tables.append(table)
     path = layout.evaluated(root, model, seed)
     store.write_table(path.with_suffix(".parquet"), pd.concat(tables, ignore_index=True))
     said = [answers(name, vary(name, view.part("test")), answer, view.classes) for name in params.evaluate.variants]
     store.write_table(path.with_suffix(".predictions.parquet"), pd.concat(said, ignore_index=True))
-    store.write_json(path, scores)
+    store.write_json(path, described)
 
 
 def answers(variant: str, recipes: pd.DataFrame, answer: Any, classes: list[str]) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from fieldmark.core import command, layout, plugins, store
 from fieldmark.core.params import Params
-from fieldmark.stats import describe, to_table
+from fieldmark.stats import recorded
 from fieldmark.variants import apply
 from stages._cell import opened
 from stages._judged import on_validation
@@ -31,14 +31,13 @@ def main(params: Params, root: Path, model: str, seed: int) -> None:
             measured = plugins.measured(measure, known[kind], options)
             found |= {metric if kind == OWN else f"{metric}@{kind}": one for metric, one in measured.items()}
     found |= own(view, module, maps.batches)
-    described = {metric: {**describe(score), **facts} for metric, (score, facts) in found.items()}
-    scores = {metric: score for metric, (score, _) in found.items()}
-    judged, table = on_validation(params, view, module)
-    path, tables = layout.explained(root, model, seed), [to_table(scores, recipes).assign(part="test"), table]
-    store.write_table(path.with_suffix(".parquet"), pd.concat(tables, ignore_index=True))
+    parts = {"test": recorded(found, recipes, "test"), "val": on_validation(params, view, module)}
+    path = layout.explained(root, model, seed)
+    tables = pd.concat([table for _, table in parts.values()], ignore_index=True)
+    store.write_table(path.with_suffix(".parquet"), tables)
     with store.atomic(path.with_suffix(".masks.npy")) as temporary:
         np.save(temporary, maps.said.masks_Nhw.astype(np.float16))  # rows in the order of the test part
-    store.write_json(path, {"test": described, "val": judged})
+    store.write_json(path, {part: described for part, (described, _) in parts.items()})
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ def at_least(share: float, number: int) -> float:
 
 @pytest.fixture(scope="module")
 def studied() -> Studied:
-    cases = [("as here", "test", 5), ("as here", "val", 3), ("groups alike", "test", 3)]
+    cases = [("one group worse", "test", 5), ("one group worse", "val", 3), ("groups alike", "test", 3)]
     return [
         (
             truth(WORLDS[name]),

@@ -2,7 +2,7 @@
 
 from fieldmark.stats.bootstrap import difference, interval, share_of_gap
 from fieldmark.stats.intervals import Interval, verdict
-from fieldmark.stats.observations import OBSERVATION, Observed, describe, from_table, to_table
+from fieldmark.stats.observations import OBSERVATION, Observed, describe, from_table, recorded, to_table
 
 __all__ = [
     "OBSERVATION",
@@ -12,6 +12,7 @@ __all__ = [
     "difference",
     "from_table",
     "interval",
+    "recorded",
     "share_of_gap",
     "to_table",
     "verdict",

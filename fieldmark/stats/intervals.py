@@ -3,9 +3,8 @@
 Intervals are bias-corrected percentile intervals (Efron 1981, doi 10.2307/3314608; Efron & Tibshirani 1993, section
 14.3, acceleration 0): like percentile intervals they stay within what the draws reach and need no formula for a spread,
 but they are moved by twice the distance, in normal quantiles, between the estimate and the middle of its draws. A
-minimum needs that: the worst of several groups lies too low in a sample and lower still in samples of the sample, and
-where groups are alike a plain percentile interval of 95 % misses the true minimum in one study of five, this one in one
-of 25 (3 seeds; ``bench/coverage.py``).
+minimum needs that: the worst of several groups lies too low in a sample and lower still in samples of the sample, so
+that plain percentiles miss it where groups are alike (``bench/coverage.py`` shows both).
 """
 
 from statistics import NormalDist

@@ -50,6 +50,20 @@ def describe(score: Score) -> dict[str, Any]:
     }
 
 
+def recorded(
+    found: Mapping[str, tuple[Score, Mapping[str, Any]]], recipes: pd.DataFrame, part: str
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Return how measures of a part lie on disk: each described with its facts, for JSON, and all observations.
+
+    Args:
+        found: metric -> score, and what its measure says of itself (``plugins.measured``).
+        recipes: that were measured.
+        part: theirs.
+    """
+    described = {metric: {**describe(score), **facts} for metric, (score, facts) in found.items()}
+    return described, to_table({metric: score for metric, (score, _) in found.items()}, recipes).assign(part=part)
+
+
 def from_table(table: pd.DataFrame, described: Mapping[str, Mapping[str, Any]]) -> dict[str, Observed]:
     """Return each metric of ``described`` with its observations: the way back from ``to_table`` and ``describe``."""
     known = dict(list(table.groupby("metric")))
