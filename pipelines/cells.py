@@ -21,8 +21,12 @@ from fieldmark.core.params import Params, load
 Cell = tuple[str, int]  # model, seed
 
 
-def main(root: Path, *, workers: int) -> None:
+def main(root: Path, *, workers: int | None = None) -> None:
     """Run what is not there yet, up to the report; change nothing that is.
+
+    Args:
+        root: the project.
+        workers: cells at a time; by default as many as keep all cores busy.
 
     Raises:
         FieldmarkError: a cell failed; the others that had begun are finished first.
@@ -30,6 +34,7 @@ def main(root: Path, *, workers: int) -> None:
     from stages import embed, pull, report, split, validate, wire
 
     params = load(root / "params.yaml")
+    workers = workers or max(1, (os.cpu_count() or 1) // params.threads)
     if not layout.index(root, params).exists():
         pull.main(params, root)
     validate.main(params, root)
@@ -72,7 +77,7 @@ def _settle() -> None:
 
 def _command() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 1)), help="cells at a time")
+    parser.add_argument("--workers", type=int, help="cells at a time (default: as many as keep all cores busy)")
     main(Path.cwd(), workers=parser.parse_args().workers)
 
 
