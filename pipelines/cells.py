@@ -63,12 +63,13 @@ def cells(params: Params) -> list[Cell]:
 
 
 def one(root: Path, model: str, seed: int) -> None:
-    """Train and measure one cell."""
+    """Train and measure one cell; what an interrupted run has made of it stays."""
     from stages import evaluate, explain, train
 
     params = load(root / "params.yaml")
-    for stage in (train, evaluate, explain):
-        stage.main(params, root, model, seed)
+    for stage, made in ((train, layout.trained), (evaluate, layout.evaluated), (explain, layout.explained)):
+        if not made(root, model, seed).exists():
+            stage.main(params, root, model, seed)
 
 
 def _settle() -> None:

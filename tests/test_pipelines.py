@@ -131,7 +131,7 @@ def test_the_flow_survives_what_kills_it_and_asks_no_mistake_twice(
     serve, home = served
     root = make(tmp_path / "toy", TROUBLES)
     started = flow(home, root)
-    until(lambda: list((root / "log").glob("train-*")))
+    until(lambda: list((root / "log").glob("train-*")) and (root / "log" / "refuses").exists())
     [engine] = until(lambda: descendants(serve.pid, "prefect.engine"))
     engine.kill()  # the run, in the middle of cells
     [again] = until(lambda: [p for p in descendants(serve.pid, "prefect.engine") if p != engine])
