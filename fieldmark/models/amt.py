@@ -166,8 +166,8 @@ class AttentionProjection(nn.Module):
 
 def shown(seen: Seen) -> Tensor:
     """Return the predicted class's mask (B, h, w), averaged over channels, in [0, 1]; rescaled ones are clipped."""
-    best_B1111 = seen.answers_BK.argmax(1).view(-1, 1, 1, 1, 1)
-    return torch.take_along_dim(seen.weight_BKChw, best_B1111, 1).squeeze(1).mean(1).clamp(0, 1)
+    best_B = seen.answers_BK.argmax(1)
+    return seen.weight_BKChw[torch.arange(len(best_B), device=best_B.device), best_B].mean(1).clamp(0, 1)
 
 
 def measures(module: Amt, batches: Iterable[tuple[Batch, Tensor, Tensor]]) -> dict[str, Score]:
