@@ -9,7 +9,7 @@ from tracked_project import git
 
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.params import load
-from fieldmark.report.claims import CLAIMS, candidates
+from fieldmark.report.claims import CLAIMS, Claim, candidates
 from pipelines import apart, cells
 
 
@@ -18,10 +18,10 @@ def papers() -> dict[str, Path]:
     return {name: path for name, path in apart.presets().items() if name.startswith("papers")}
 
 
-def test_every_word_of_a_claim_is_in_a_preset() -> None:
-    words = {word for path in papers().values() for word in load(path).models}
-    wanted = {model for claim in CLAIMS for side in claim.sides() for model in candidates(side)}
-    assert wanted <= words
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
+def test_a_preset_has_every_word_of_a_claim(claim: Claim) -> None:
+    wanted = {model for side in claim.sides() for model in candidates(side)}
+    assert any(wanted <= set(load(path).models) for path in papers().values())
 
 
 def test_presets_have_five_seeds() -> None:
