@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from toy_project import TROUBLES, make, spans
+from waiting import until
 
 from fieldmark.core.errors import FieldmarkError
 from pipelines import graph, leash, slots
@@ -26,14 +26,6 @@ ROOT = Path(__file__).parent.parent
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 CODE = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
 ENVIRONMENT = {**os.environ, "PATH": PATH, "PYTHONPATH": CODE, "CUDA_VISIBLE_DEVICES": "7"}  # a machine with one GPU
-
-
-def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
-    return value
 
 
 def files(root: Path) -> dict[str, bytes]:
