@@ -10,6 +10,7 @@ from typing import Any
 
 from fieldmark.audit import command as audit
 from fieldmark.core import layout
+from fieldmark.core.allocator import keep_memory
 from fieldmark.core.errors import FieldmarkError, exit_on_mistake
 from fieldmark.core.params import load
 
@@ -19,6 +20,7 @@ DEFAULT = "models:/fieldmark@champion"
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; a mistake is one sentence and exit code 1."""
     options = _parser().parse_args(arguments)
+    keep_memory()
     command: Callable[[argparse.Namespace], None] = options.command
     exit_on_mistake(lambda: command(options))
 

@@ -8,13 +8,16 @@ cell is done when its last file is there. For projects that hold one experiment 
 
 import argparse
 import os
+import signal
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 from tqdm import tqdm
 
 from fieldmark.core import layout
+from fieldmark.core.allocator import keep_memory
 from fieldmark.core.errors import FieldmarkError, exit_on_mistake
 from fieldmark.core.params import Params, load
 
@@ -73,12 +76,22 @@ def one(root: Path, model: str, seed: int) -> None:
 
 
 def _settle() -> None:
+    keep_memory()
+    Thread(target=_end_with_parent, daemon=True).start()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # bars of processes that run side by side would write over each other
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of the process that hands out cells: one that was killed can't tell the others."""
+    if (parent := parent_process()) is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _command() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, help="cells at a time (default: as many as keep all cores busy)")
+    keep_memory()
     main(Path.cwd(), workers=parser.parse_args().workers)
 
 

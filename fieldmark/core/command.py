@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from fieldmark.core.allocator import keep_memory
 from fieldmark.core.errors import exit_on_mistake
 from fieldmark.core.params import load
 
@@ -18,5 +19,6 @@ def run(main: Callable[..., None], *arguments: tuple[str, type]) -> None:
     for name, kind in arguments:
         parser.add_argument(name, type=kind)
     values = vars(parser.parse_args())
+    keep_memory()
     root = Path(os.environ.get("DVC_ROOT", "."))
     exit_on_mistake(lambda: main(load(root / "params.yaml"), root.resolve(), **values))
