@@ -1,4 +1,4 @@
-"""What all tests share: one thread of arithmetic, and the whole flow on drawn shapes, made once."""
+"""What all tests share: one thread of arithmetic, memory that is kept, and the whole flow on shapes, made once."""
 
 from pathlib import Path
 
@@ -6,11 +6,14 @@ import pytest
 import torch
 import world as worlds
 
+from fieldmark.core.allocator import keep_memory
+
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
     """Keep tests that run side by side from fighting for the same cores."""
     torch.set_num_threads(1)
+    keep_memory()
 
 
 @pytest.fixture(scope="session")

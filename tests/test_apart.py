@@ -1,11 +1,15 @@
 """Presets name what the ledger asks for, and run in a project of their own, to the same bytes as stage by stage."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import world as worlds
 from tracked_project import git
+from waiting import until
 
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.params import load
@@ -87,3 +91,17 @@ def test_cells_side_by_side_give_the_bytes_of_stages_one_by_one(world: Path, tmp
     cells.main(root, workers=2)
     shutil.rmtree(root / "data" / "wired")  # for DVC, which the world did without
     assert worlds.files(root / "data") == worlds.files(world / "data")
+
+
+def test_workers_end_with_who_hands_them_out(tmp_path: Path) -> None:
+    hands_out = (
+        "import sys, time; from concurrent.futures import ProcessPoolExecutor; from multiprocessing import get_context;"
+        "from pipelines.cells import _settle; import os;"
+        "pool = ProcessPoolExecutor(1, get_context('spawn'), _settle);"
+        "print(pool.submit(os.getpid).result(), flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", hands_out], cwd=apart.ROOT, stdout=subprocess.PIPE, text=True) as pool:
+        assert pool.stdout
+        worker = psutil.Process(int(pool.stdout.readline()))
+        pool.kill()
+    until(lambda: not worker.is_running())
