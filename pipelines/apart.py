@@ -43,6 +43,7 @@ def main(names: list[str]) -> None:
         project = checkout(ROOT / ".cache" / "apart" / name, known[name])
         run(project, sys.executable, "-m", "pipelines.cells")
         keep(project / "data" / "report", ROOT / "data" / "claims" / name)
+        shutil.rmtree(project / ".cache", ignore_errors=True)  # rendered and embedded pictures: gigabytes
         print(f"{name}: the page is {project / 'data' / 'report' / 'report.html'}")
     print("the verdicts are in data/claims/: `dvc repro report` puts them on the main page")
 
@@ -67,7 +68,7 @@ def checkout(project: Path, params: Path) -> Path:
     shutil.copy(params, project / "params.yaml")
     git(project, "init", "--quiet")
     git(project, "add", "--all")
-    if git(project, "status", "--porcelain"):
+    if git(project, "diff", "--cached", "--name-only", "--", ".", ":(exclude)data"):
         for made in MADE:
             shutil.rmtree(project / "data" / made, ignore_errors=True)
         who = ("-c", "user.name=fieldmark", "-c", "user.email=fieldmark@localhost")

@@ -63,8 +63,10 @@ def test_a_preset_has_the_code_but_not_the_main_jobs_results(origin: Path, tmp_p
 def test_a_second_call_goes_on_and_starts_anew_when_code_has_changed(origin: Path, tmp_path: Path) -> None:
     project = apart.checkout(tmp_path / "project", origin / "params" / "papers.yaml")
     (project / "data" / "trained").mkdir(parents=True)
+    (project / "data" / "evaluated").mkdir()
+    (project / "data" / "evaluated" / "erm-0.json").touch()  # git would keep it
     apart.checkout(project, origin / "params" / "papers.yaml")
-    assert (project / "data" / "trained").exists()
+    assert (project / "data" / "trained").exists() and (project / "data" / "evaluated" / "erm-0.json").exists()
     git(origin, "rm", "-q", "fieldmark/old.py")
     git(origin, "commit", "-qm", "less")
     apart.checkout(project, origin / "params" / "papers.yaml")

@@ -147,7 +147,7 @@ def test_the_page_names_every_model_and_loads_nothing(world: Path) -> None:
 def test_configs_build_their_models_again(world: Path) -> None:
     for model in MODELS:
         config = store.read_json(layout.trained(world, model, 1) / "config.json")
-        plugin = {"zoom_norm": "two_stage", "background_only": "erm"}.get(model, model)
+        plugin = {"zoom_norm": "two_stage", "background_only": "inverted_mask"}.get(model, model)
         assert (config["model"], config["seed"], config["classes"]) == (plugin, 1, ["disc", "square"])
         assert len(store.read_json(layout.trained(world, model, 1) / "history.json")) == 5
 

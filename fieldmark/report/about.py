@@ -32,7 +32,7 @@ class About(NamedTuple):
 def end(plugin: str, train_on: Sequence[str]) -> str:
     """Return which end of every panel a control marks; other models stand between them.
 
-    >>> end("oracle_mask", ["original"]), end("erm", ["only_bg_tiled"]), end("erm", ["original"])
+    >>> end("oracle_mask", ["original"]), end("inverted_mask", ["only_bg_tiled"]), end("erm", ["original"])
     ('upper end', 'lower end', '')
     """
     if plugin == "oracle_mask":
