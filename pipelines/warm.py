@@ -38,6 +38,7 @@ LATE = (
     "torch._dynamo",
 )
 CODE = ("fieldmark", "stages")
+LONGEST = 70  # characters: of an address there may be 107
 TICK = 0.02  # seconds between two looks at who has ended
 GRACE = 5.0  # seconds that a stage has to clean up after itself when who asked for it is gone
 
@@ -70,18 +71,18 @@ def serve(command: Sequence[str], modules: Sequence[str] = OFTEN + LATE) -> tupl
             tell_ended(running)
             if (order := accepted(door)) is None:
                 continue
-            if order.folder != str(Path.cwd()) or stamps(Path()) != before:  # not the code that is loaded here
+            if order.folder == str(Path.cwd()) and stamps(Path()) == before:
+                for module in modules:
+                    import_module(module)
+                gc.freeze()  # a collection in a fork would copy every page it looks at
+                if (pid := os.fork()) == 0:
+                    return 0, order
+                running[pid] = order.line
+            else:  # not the code that is loaded here
                 order.line.sendall(b"no")
                 order.line.close()
-                continue
-            for module in modules:
-                import_module(module)
-            gc.freeze()  # a collection in a fork would copy every page it looks at
-            if (pid := os.fork()) == 0:
-                return 0, order
             for file in order.files:
                 os.close(file)
-            running[pid] = order.line
     shutil.rmtree(folder)
     return process.returncode, None
 
@@ -95,8 +96,12 @@ def accepted(door: socket.socket) -> Order | None:
     line.settimeout(None)
     size, files, _, _ = socket.recv_fds(line, 4, 3)
     with line.makefile("rb") as stream:
-        told: dict[str, Any] = json.loads(stream.read(int.from_bytes(size, "big")))
-    return Order(line, files, **told)
+        told = stream.read(int.from_bytes(size, "big"))
+    if not told:  # whoever asked has gone
+        line.close()
+        return None
+    order: dict[str, Any] = json.loads(told)
+    return Order(line, files, **order)
 
 
 def tell_ended(running: dict[int, socket.socket]) -> None:
@@ -141,7 +146,7 @@ def _command() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("command", nargs=argparse.REMAINDER)
     words = parser.parse_args().command or parser.error("which command?")
-    if sys.platform != "linux":
+    if sys.platform != "linux" or len(tempfile.gettempdir()) > LONGEST:
         sys.exit(subprocess.call(words))
     code, order = serve(words)
     if order:

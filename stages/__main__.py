@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 ADDRESS = "FIELDMARK_WARM"
+STREAMS = (0, 1, 2)
 
 
 def main(words: list[str]) -> None:
@@ -34,13 +35,16 @@ def forked(words: list[str]) -> int | None:
     """
     if ADDRESS not in os.environ:
         return None
-    with socket.socket(socket.AF_UNIX) as line:
-        try:
-            line.connect(os.environ[ADDRESS])
-        except OSError:  # it has ended
-            return None
-        order = json.dumps({"words": words, "folder": str(Path.cwd()), "environ": dict(os.environ)}).encode()
-        socket.send_fds(line, [len(order).to_bytes(4, "big")], [0, 1, 2])
+    order = json.dumps({"words": words, "folder": str(Path.cwd()), "environ": dict(os.environ)}).encode()
+    try:
+        for number in STREAMS:
+            os.fstat(number)
+        line = socket.socket(socket.AF_UNIX)
+        line.connect(os.environ[ADDRESS])
+    except OSError:  # there is no input or output to hand on, or nobody waits any more
+        return None
+    with line:
+        socket.send_fds(line, [len(order).to_bytes(4, "big")], STREAMS)
         line.sendall(order)
         answer = line.recv(16)
     return None if answer == b"no" else int(answer or -signal.SIGKILL)  # no answer: it was killed

@@ -98,3 +98,8 @@ def test_code_that_has_changed_is_loaded_anew(root: Path) -> None:
     process = shell(root, "stage tell; echo 'NAME = \"blue\"' > colour.py; touch stages/toy.py; stage tell")
     outcome(process)
     assert (root / "told").read_text() == "True red outside []\nFalse blue outside []\n"
+
+
+def test_a_stage_without_input_starts_as_ever(root: Path) -> None:
+    assert outcome(shell(root, "stage tell <&- ; echo $?; stage tell"))[:2] == (0, "said\n0\nsaid\n")
+    assert [line.split()[0] for line in (root / "told").read_text().splitlines()] == ["False", "True"]
