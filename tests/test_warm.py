@@ -103,3 +103,8 @@ def test_code_that_has_changed_is_loaded_anew(root: Path) -> None:
 def test_a_stage_without_input_starts_as_ever(root: Path) -> None:
     assert outcome(shell(root, "stage tell <&- ; echo $?; stage tell"))[:2] == (0, "said\n0\nsaid\n")
     assert [line.split()[0] for line in (root / "told").read_text().splitlines()] == ["False", "True"]
+
+
+def test_who_asks_for_nothing_gets_nothing(root: Path) -> None:
+    knock = "import os, socket; socket.socket(socket.AF_UNIX).connect(os.environ['FIELDMARK_WARM'])"
+    assert outcome(shell(root, f'{sys.executable} -c "{knock}"; stage tell'))[:2] == (0, "said\n")
