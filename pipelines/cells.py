@@ -55,8 +55,9 @@ def main(root: Path, *, workers: int | None = None) -> None:
             for done in tqdm(as_completed(running), desc="cells", total=len(todo), unit="cell"):
                 done.result()
         except FieldmarkError as error:
-            pool.shutdown(cancel_futures=True)
             raise FieldmarkError(f"{'-'.join(map(str, running[done]))}: {error}") from error
+        finally:
+            pool.shutdown(cancel_futures=True)  # without one cell the rest would be in vain
     report.main(params, root)
 
 

@@ -15,7 +15,7 @@ from fieldmark.core.errors import FieldmarkError
 from fieldmark.layers import dinov2, part_losses, parts
 from fieldmark.layers.masked_attention import FLOOR, MaskedAttention, key_bias
 from fieldmark.layers.vit import Vit
-from fieldmark.layers.vit_classifier import VitClassifier
+from fieldmark.layers.vit_classifier import VitClassifier, weighted_mean
 from fieldmark.models import ifam, vit
 from fieldmark.training.fit import fit, initialised
 from fieldmark.training.phases import phases
@@ -359,6 +359,13 @@ def test_confidence_takes_the_least_sure_share_of_a_parts_patches() -> None:
     assert torch.equal(again.parts(inputs), after_Bhw)
     module.demand_confidence([], 0)
     assert torch.equal(module(inputs).logits_BK, answer)
+
+
+def test_where_nothing_is_seen_weights_still_have_a_finite_slope() -> None:
+    token_BND, weight_BN = torch.tensor([[[2.0], [4.0]]]), torch.zeros(1, 2, requires_grad=True)
+    mean_BD = weighted_mean(token_BND, weight_BN)
+    mean_BD.sum().backward()
+    assert mean_BD.item() == 0 and weight_BN.grad is not None and weight_BN.grad.tolist() == [[2.0, 4.0]]
 
 
 def test_sequential_training_fixes_the_first_stage_before_the_second_learns() -> None:

@@ -44,6 +44,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in MODELS] + [
     ("two_stage", {"first": "ifam", "first_options": {"dim": 12, "depth": 1, "grid": (4, 6)}}),
     ("ifam", {"soft": True}),
     ("ifam", {"coupling": "detached"}),
+    ("ifam", {"coupling": "sequential"}),
     ("ifam", {"prune": True}),
     ("anchornet", {"se": False, "skip_crop": "center", "k": 2}),
     ("anchornet", {"multi_scale": True}),
@@ -133,6 +134,15 @@ def test_every_parameter_learns(name: str, options: dict[str, Any]) -> None:
         learning = {which: p.grad for which, p in part.named_parameters() if p.requires_grad}
         still = [which for which, grad in learning.items() if grad is None or not grad.abs().sum() > 0]
         assert learning and not still
+
+
+@every_model
+def test_every_phase_can_be_measured_while_it_trains(name: str, options: dict[str, Any]) -> None:
+    inputs = batch(name)
+    for _, part in phases(model(name, options)):
+        for forced_Bhw in (None, torch.ones(5, 4, 6)):
+            output = part.eval()(inputs, forced_Bhw)
+            assert output.logits_BK.shape == (5, CLASSES) and output.logits_BK.isfinite().all()
 
 
 @every_model

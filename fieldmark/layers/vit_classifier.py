@@ -74,5 +74,5 @@ def weighted_mean(token_BND: Tensor, weight_BN: Tensor) -> Tensor:
     4.0
     """
     weight_BN1 = weight_BN[..., None].to(token_BND.dtype)
-    total_B1 = weight_BN1.sum(1)
-    return (weight_BN1 * token_BND).sum(1) / total_B1.clamp_min(torch.finfo(total_B1.dtype).tiny)
+    total_B1 = weight_BN1.sum(1)  # where it is 0, a division by almost 0 would have an infinite slope
+    return (weight_BN1 * token_BND).sum(1) / torch.where(total_B1 > 0, total_B1, 1.0)

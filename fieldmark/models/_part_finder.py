@@ -68,9 +68,15 @@ class PartFinder(nn.Module):
         drawn_BKhw = parts.likelihoods(found.logits_BKhw, temperature=self.temperature, draw=True)
         return parts.foreground(drawn_BKhw, soft=self.soft, dropout=self.dropout)
 
-    def forward(self, batch: Batch) -> Output:
-        """Answer from the parts' vectors; ``energy`` (B,) is what shapes the parts, in training."""
+    def forward(self, batch: Batch, forced_Bhw: Tensor | None = None) -> Output:
+        """Answer from the parts' vectors; ``energy`` (B,) is what shapes the parts, in training.
+
+        A forced mask leaves of each part what lies in it.
+        """
         found, costs = self.find(batch.x_BCHW), {}
+        if forced_Bhw is not None:
+            vector_BKD = self.modulation(parts.pooled(found.x_BDhw, found.part_BKhw * forced_Bhw[:, None]))
+            return Output(self.linear(vector_BKD[:, :-1]).mean(1), forced_Bhw, {})
         if self.training and self.cost["equivariance"]:
             costs["equivariance"] = self._moved(batch.x_BCHW, found)
         with torch.autocast(batch.x_BCHW.device.type, enabled=False):
