@@ -118,6 +118,7 @@ def tell_ended(running: dict[int, socket.socket]) -> None:
 def run(order: Order) -> None:
     """Be the process of a stage, until it ends."""
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is born deaf to it
     for number, file in enumerate(order.files):
         os.dup2(file, number)
     os.environ.update(order.environ)

@@ -28,8 +28,8 @@ if __name__ == "__main__":
     if word == "die":
         os.kill(os.getpid(), 9)
     if word == "stay":
-        open("stays", "w").write(str(os.getpid()))
         try:
+            open("stays", "w").write(str(os.getpid()))
             time.sleep(60)
         except KeyboardInterrupt:
             open("tidied", "w").close()
@@ -47,9 +47,9 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def shell(root: Path, script: str, *, warm: bool = True) -> "subprocess.Popen[str]":
-    """Start a shell script, below a process that has loaded the toy stage if ``warm``."""
-    serve = "import sys; from pipelines.warm import *; code, order = serve(sys.argv[1:], ['stages.toy']); "
+def shell(root: Path, script: str, *, warm: bool = True, before: str = "") -> "subprocess.Popen[str]":
+    """Start a shell script, below a process that has loaded the toy stage if ``warm``; that begins with ``before``."""
+    serve = before + "import sys; from pipelines.warm import *; code, order = serve(sys.argv[1:], ['stages.toy']); "
     command = [sys.executable, "-c", serve + "run(order) if order else sys.exit(code)"] if warm else []
     environ = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{ROOT}", "WHO": "outside"}
     stage = f'stage() {{ {sys.executable} -m stages toy "$@"; }}; '
@@ -84,8 +84,9 @@ def test_stages_run_side_by_side_and_one_that_dies_keeps_nobody_waiting(root: Pa
     assert outcome(shell(root, both + "; echo $?"))[1].split() == ["137", "137"]
 
 
-def test_a_stage_ends_with_whoever_asked_for_it_and_may_tidy_up(root: Path) -> None:
-    process = shell(root, f"exec {sys.executable} -m stages toy stay")
+@pytest.mark.parametrize("before", ["", "import signal; signal.signal(2, signal.SIG_IGN); "], ids=["", "background"])
+def test_a_stage_ends_with_whoever_asked_for_it_and_may_tidy_up(root: Path, before: str) -> None:
+    process = shell(root, f"exec {sys.executable} -m stages toy stay", before=before)
     stage = psutil.Process(int(until(lambda: (root / "stays").exists() and (root / "stays").read_text())))
     [asker] = [child for child in psutil.Process(process.pid).children() if child.pid != stage.pid]
     asker.send_signal(signal.SIGKILL)
