@@ -18,7 +18,7 @@ $(READY): requirements.lock pyproject.toml
 	@echo "installing requirements.lock into .venv (a minute or two)"
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps -r requirements.lock
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@.venv/bin/python -m compileall -q -j 0 -x '/tests?/' .venv/lib fieldmark stages || true  # once, on all cores: a stage then starts in half the time
+	@.venv/bin/python -m compileall -qq -j 0 -x '/tests?/' .venv/lib fieldmark stages || true  # once, on all cores: a stage then starts in half the time
 	@touch $@
 
 repro: setup  ## run the main job: from pull to champion and report
