@@ -10,19 +10,30 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from contextlib import suppress
 
 
-def _follow() -> None:
-    """Wait for the starter to let go, then end the group, this process included."""
-    while os.read(0, 1024):
-        pass
+def follow(file: int, grace: float = 0.0) -> None:
+    """Wait for the starter to let go of the other end, then end the group, this process included.
+
+    Args:
+        file: descriptor of a pipe or a socket.
+        grace: seconds that this process has to tidy up after a Ctrl-C.
+    """
+    with suppress(OSError):  # a socket may be reset
+        while os.read(file, 1024):
+            pass
+    if grace:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(grace)
     os.killpg(0, signal.SIGKILL)
 
 
 def main() -> None:
     """Run the command, pass its exit code on (128 + n if signal n ended it)."""
     process = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
-    threading.Thread(target=_follow, daemon=True).start()
+    threading.Thread(target=follow, args=[0], daemon=True).start()
     code = process.wait()
     sys.exit(code if code >= 0 else 128 - code)
 

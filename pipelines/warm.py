@@ -18,13 +18,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple
+
+from pipelines import leash
 
 #: The stages that run often, and what they would load only when they need it.
 OFTEN = tuple(f"stages.{name}" for name in ("split", "embed", "train", "evaluate", "explain", "report", "register"))
@@ -79,8 +80,7 @@ def serve(command: Sequence[str], modules: Sequence[str] = OFTEN + LATE) -> tupl
                     return 0, order
                 running[pid] = order.line
             else:  # not the code that is loaded here
-                order.line.sendall(b"no")
-                order.line.close()
+                tell(order.line, "no")
             for file in order.files:
                 os.close(file)
     shutil.rmtree(folder)
@@ -97,8 +97,10 @@ def accepted(door: socket.socket) -> Order | None:
     size, files, _, _ = socket.recv_fds(line, 4, 3)
     with line.makefile("rb") as stream:
         told = stream.read(int.from_bytes(size, "big"))
-    if not told:  # whoever asked has gone
+    if not told or len(told) < int.from_bytes(size, "big"):  # whoever asked has gone
         line.close()
+        for file in files:
+            os.close(file)
         return None
     order: dict[str, Any] = json.loads(told)
     return Order(line, files, **order)
@@ -111,8 +113,13 @@ def tell_ended(running: dict[int, socket.socket]) -> None:
         if ended:
             with suppress(ProcessLookupError):  # what it started
                 os.killpg(pid, signal.SIGKILL)
-            with running.pop(pid) as line, suppress(OSError):
-                line.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+            tell(running.pop(pid), str(os.waitstatus_to_exitcode(status)))
+
+
+def tell(line: socket.socket, answer: str) -> None:
+    """Answer who asked, if it is still there."""
+    with line, suppress(OSError):
+        line.sendall(answer.encode())
 
 
 def run(order: Order) -> None:
@@ -122,20 +129,11 @@ def run(order: Order) -> None:
     for number, file in enumerate(order.files):
         os.dup2(file, number)
     os.environ.update(order.environ)
-    Thread(target=_leash, args=[order.line], daemon=True).start()
+    Thread(target=leash.follow, args=[order.line.fileno(), GRACE], daemon=True).start()
     name, *arguments = order.words
     sys.argv = [f"stages {name}", *arguments]
     sys.modules.pop(f"stages.{name}", None)  # it runs once more, as the program
     runpy.run_module(f"stages.{name}", run_name="__main__", alter_sys=True)
-
-
-def _leash(line: socket.socket) -> None:
-    """End this process and what it started when who asked for it has gone."""
-    with suppress(OSError):
-        line.recv(1)
-    os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(GRACE)
-    os.killpg(0, signal.SIGKILL)
 
 
 def stamps(root: Path) -> dict[str, int]:

@@ -18,6 +18,9 @@ STREAMS = (0, 1, 2)
 
 def main(words: list[str]) -> None:
     """Run the stage ``words[0]`` with the rest as its arguments, and end as it ends."""
+    names = sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
+    if not words or words[0] not in names:
+        sys.exit(f"fieldmark: python -m stages got {words[:1] or 'no stage'}: name one of {', '.join(names)}.")
     code = forked(words)
     if code is not None and code < 0:
         os.kill(os.getpid(), -code)  # so ended the stage: who waits for this process must see it
@@ -51,6 +54,4 @@ def forked(words: list[str]) -> int | None:
 
 
 if __name__ == "__main__":
-    if not sys.argv[1:]:
-        sys.exit("usage: python -m stages NAME ARGUMENTS, as in dvc.yaml")
     main(sys.argv[1:])

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import test_report
+import reported
 import tracked_project as project
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -54,7 +54,7 @@ class Watched:
 @pytest.fixture(scope="module")
 def report_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("report") / "report.html"
-    report.write(path, **test_report.example())
+    report.write(path, **reported.example())
     return path.as_uri()
 
 
@@ -68,7 +68,7 @@ def test_report_asks_no_network_and_complains_of_nothing(browser: Browser, repor
     watched.page.goto(report_url)
     assert [url for url in watched.requests if not url.startswith("data:")] == [report_url]
     assert watched.complaints == []
-    assert models_shown(watched.page) == test_report.ORDER
+    assert models_shown(watched.page) == reported.ORDER
     widths = watched.page.locator("img").evaluate_all("images => images.map(image => image.naturalWidth)")
     assert len(widths) > 0
     assert min(widths) > 0, "a picture was not drawn"
@@ -87,7 +87,7 @@ def test_report_sorts_by_a_clicked_heading(browser: Browser, report_url: str) ->
     worst.click()
     assert models_shown(page) == ["inverted_mask", "random_mask", "erm", "ersm", "erm_unbiased", "oracle_mask"]
     page.locator("#leaderboard").get_by_role("button", name="model").click()
-    assert models_shown(page) == sorted(test_report.ORDER, reverse=True)
+    assert models_shown(page) == sorted(reported.ORDER, reverse=True)
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -101,7 +101,7 @@ def test_report_fits_the_screen_and_says_what_its_pictures_show(browser: Browser
     board = page.locator("#leaderboard table").bounding_box()
     assert board
     assert board["x"] + board["width"] <= width, "the leaderboard is seen whole"
-    for model in test_report.ORDER:
+    for model in reported.ORDER:
         assert page.locator("#leaderboard tbody th", has_text=model).first.is_visible()
 
 
@@ -124,7 +124,7 @@ def test_report_filters_models_by_name_and_kind_everywhere(browser: Browser, rep
     assert page.locator("#filter output").inner_text() == "0 of 6 models"
     page.get_by_role("button", name="Show all").click()
     page.get_by_text("6 of 6 models").wait_for()
-    assert models_shown(page) == test_report.ORDER
+    assert models_shown(page) == reported.ORDER
     assert watched.complaints == []
     assert [url for url in watched.requests if not url.startswith("data:")] == [report_url]
 
@@ -160,7 +160,7 @@ def test_report_on_paper_is_unfolded_and_uncut(browser: Browser, report_url: str
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_report_of_many_models_fits_the_screen_and_unfolds(browser: Browser, tmp_path: Path, width: int) -> None:
-    report.write(tmp_path / "report.html", **test_report.many())
+    report.write(tmp_path / "report.html", **reported.many())
     page = Watched(browser, width).page
     page.goto((tmp_path / "report.html").as_uri())
     board = page.locator("#leaderboard table").bounding_box()
@@ -182,7 +182,7 @@ def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Serve a project with one registered champion as `fieldmark ui` does."""
     folder = tmp_path_factory.mktemp("mlflow")
     root = project.make(folder / "project")
-    _, version = project.register(root, [sheet(folder / SHEET, test_report.example()["gallery"][:4])])
+    _, version = project.register(root, [sheet(folder / SHEET, reported.example()["gallery"][:4])])
     with connect(root) as store:
         registry.promote(store, version, gate.first("erm"))
     with socket.socket() as free:

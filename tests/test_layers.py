@@ -1,6 +1,7 @@
 """Pooling, the straight-through mask and ERSM's energies, against values derived by hand."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,9 +11,12 @@ from torch import Tensor
 from fieldmark.core.contracts import Backbone, Batch
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.layers import energy
+from fieldmark.layers.boxes import centre
+from fieldmark.layers.evidence import relative
 from fieldmark.layers.pooling import masked_pool, true_mask
 from fieldmark.layers.straight_through import straight_through
 from fieldmark.models import ersm
+from fieldmark.models.attentive_probe import attend
 
 BACKBONE = Backbone(torch.nn.Identity(), 6, 1, (0.0,) * 3, (1.0,) * 3, "")
 
@@ -184,3 +188,19 @@ def test_a_mask_seen_first_in_inference_can_still_be_trained() -> None:
         module(x_BCHW)
     module(x_BCHW).pair_B.sum().backward()
     assert module.score.weight.grad is not None and module.score.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        lambda mask_Bhw: masked_pool(features(1, 3, 2, 2), mask_Bhw, renormalise=True),
+        centre,
+        relative,
+        lambda mask_Bhw: attend(features(1, 1, 2, 2).flatten(2), mask_Bhw.flatten(1)),
+    ],
+    ids=["masked_pool", "centre", "relative", "attend"],
+)
+def test_where_a_mask_is_empty_its_slope_is_finite(of: Callable[[Tensor], Tensor]) -> None:
+    mask_Bhw = torch.zeros(1, 2, 2, requires_grad=True)
+    of(mask_Bhw).sum().backward()
+    assert mask_Bhw.grad is not None and mask_Bhw.grad.isfinite().all()

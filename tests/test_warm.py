@@ -106,6 +106,12 @@ def test_a_stage_without_input_starts_as_ever(root: Path) -> None:
     assert [line.split()[0] for line in (root / "told").read_text().splitlines()] == ["False", "True"]
 
 
-def test_who_asks_for_nothing_gets_nothing(root: Path) -> None:
-    knock = "import os, socket; socket.socket(socket.AF_UNIX).connect(os.environ['FIELDMARK_WARM'])"
+@pytest.mark.parametrize("order", ["", "line.sendall(bytes([0, 0, 0, 9]) + b'half')"], ids=["nothing", "half"])
+def test_who_goes_before_it_has_asked_gets_nothing(root: Path, order: str) -> None:
+    knock = f"import os, socket; line = socket.socket(1); line.connect(os.environ['FIELDMARK_WARM']); {order}"
     assert outcome(shell(root, f'{sys.executable} -c "{knock}"; stage tell'))[:2] == (0, "said\n")
+
+
+def test_a_stage_there_is_none_of_is_a_sentence(root: Path) -> None:
+    code, _, complained = outcome(shell(root, f"{sys.executable} -m stages sing"))
+    assert (code, complained) == (1, "fieldmark: python -m stages got ['sing']: name one of toy.\n")

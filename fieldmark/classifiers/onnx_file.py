@@ -84,7 +84,7 @@ def _session(path: Path) -> Any:
     options.log_severity_level = 3  # errors alone
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions have no base of their own
+    except Exception as error:  # each of its fifteen exceptions derives from this alone
         said = " ".join(str(error).split())[:200]
         raise FieldmarkError(f"{path} can't be opened by onnxruntime ({said}): export it again.") from None
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fieldmark.core.errors import FieldmarkError
+from fieldmark.layers.division import nonzero
 from fieldmark.layers.evidence import class_evidence
 from fieldmark.layers.patches import chosen, crop, every_box, propose, resized
 from fieldmark.layers.valid import Row, SkipCrop, ValidTrunk
@@ -171,7 +172,7 @@ def _inside(first_Bkd: Tensor, sides: Sequence[int], field: int) -> Tensor:
 def _standardised(map_BN: Tensor) -> Tensor:
     deviation_BN = map_BN - map_BN.mean(1, keepdim=True)
     spread_B1 = deviation_BN.square().mean(1, keepdim=True).sqrt()
-    return deviation_BN / spread_B1.clamp_min(torch.finfo(map_BN.dtype).tiny)  # a flat map stays 0
+    return deviation_BN / nonzero(spread_B1)  # a flat map stays 0
 
 
 def each_alone(logits_BSK: Tensor, weight_BS: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,8 @@ A box is centre x, centre y and side, as fractions of the frame.
 import torch
 from torch import Tensor
 
+from fieldmark.layers.division import nonzero
+
 
 def centre(mask_Bhw: Tensor) -> Tensor:
     """Return the centre of mass (B, 2) of each mask as x, y; of an empty mask the middle of the frame.
@@ -18,7 +20,7 @@ def centre(mask_Bhw: Tensor) -> Tensor:
     x_w = (torch.arange(width, device=mask_Bhw.device) + 0.5) / width
     y_h = (torch.arange(height, device=mask_Bhw.device) + 0.5) / height
     moments_B2 = torch.stack([(mask_Bhw.sum(1) * x_w).sum(1), (mask_Bhw.sum(2) * y_h).sum(1)], 1)
-    return torch.where(mass_B[:, None] > 0, moments_B2 / mass_B[:, None].clamp_min(torch.finfo(mass_B.dtype).tiny), 0.5)
+    return torch.where(mass_B[:, None] > 0, moments_B2 / nonzero(mass_B)[:, None], 0.5)
 
 
 def around(xy_B2: Tensor, side: float) -> Tensor:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from fieldmark.layers.division import nonzero
+
 
 def magnitude(x_BCHW: Tensor) -> Tensor:
     """Return the length (B, h, w) of each token's feature vector, in single precision."""
@@ -38,4 +40,4 @@ def relative(score_Bhw: Tensor) -> Tensor:
     """
     positive_Bhw = score_Bhw.clamp_min(0)
     largest_B11 = positive_Bhw.amax((1, 2), keepdim=True)
-    return positive_Bhw / largest_B11.clamp_min(torch.finfo(score_Bhw.dtype).tiny)
+    return positive_Bhw / nonzero(largest_B11)

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from fieldmark.layers.division import nonzero
+
 DECAY = 0.99  # per step, of what is remembered: the masks of early epochs were others
-TINY = torch.finfo(torch.float32).tiny
 
 
 class Importance(nn.Module):
@@ -37,8 +38,8 @@ class Importance(nn.Module):
 
     def forward(self) -> Tensor:
         """Return the importances (K, C); 0 for a head of which nothing, or one side only, was seen."""
-        mean_2KC = self.total_2KC / self.mass_2K[..., None].clamp_min(TINY)
+        mean_2KC = self.total_2KC / nonzero(self.mass_2K)[..., None]
         both_K1 = (self.mass_2K > 0).all(0)[:, None]
         difference_KC = torch.where(both_K1, mean_2KC[0] - mean_2KC[1], 0.0)
         largest_K1 = difference_KC.abs().amax(1, keepdim=True)
-        return (difference_KC / largest_K1.clamp_min(TINY))[:, self.order_C]
+        return (difference_KC / nonzero(largest_K1))[:, self.order_C]

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fieldmark.layers.division import nonzero
 from fieldmark.layers.valid import Geometry
 
 
@@ -128,4 +129,4 @@ def onto_tokens(map_Bij: Tensor, geometry: Geometry, sides: tuple[int, int], tok
         for side, count in zip(sides, tokens, strict=True)
     )
     seen_hw = y_ih.sum(0)[:, None] * x_jw.sum(0)
-    return (y_ih.mT @ map_Bij.float() @ x_jw) / seen_hw.clamp_min(torch.finfo(seen_hw.dtype).tiny)
+    return (y_ih.mT @ map_Bij.float() @ x_jw) / nonzero(seen_hw)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from fieldmark.core.contracts import Batch, Output
 from fieldmark.core.errors import FieldmarkError
+from fieldmark.layers.division import nonzero
 
 
 def masked_pool(x_BCHW: Tensor, mask_Bhw: Tensor, *, renormalise: bool = False) -> Tensor:
@@ -24,7 +25,7 @@ def masked_pool(x_BCHW: Tensor, mask_Bhw: Tensor, *, renormalise: bool = False) 
     total_BC = torch.bmm(mask_B1N.to(x_BNC.dtype), x_BNC).squeeze(1)
     if not renormalise:
         return total_BC / x_BNC.shape[1]
-    return total_BC / mask_B1N.sum(2).clamp_min(torch.finfo(mask_B1N.dtype).tiny)
+    return total_BC / nonzero(mask_B1N.sum(2))
 
 
 def everything(batch: Batch) -> Tensor:

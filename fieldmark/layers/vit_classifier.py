@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from fieldmark.core.errors import FieldmarkError
+from fieldmark.layers.division import nonzero
 from fieldmark.layers.vit import Vit
 
 
@@ -59,6 +59,7 @@ def foremost(weight_BN: Tensor) -> Tensor:
 
     How many there are must be known outside the device: a GPU is waited for, so this is no step of training.
 
+    >>> import torch
     >>> foremost(torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0]])).tolist()
     [[1, 0], [0, 2]]
     """
@@ -70,9 +71,9 @@ def foremost(weight_BN: Tensor) -> Tensor:
 def weighted_mean(token_BND: Tensor, weight_BN: Tensor) -> Tensor:
     """Return the mean (B, D) of tokens by weight; zeros where all weights are 0.
 
+    >>> import torch
     >>> weighted_mean(torch.tensor([[[2.0], [4.0]]]), torch.tensor([[0.0, 0.5]])).item()
     4.0
     """
     weight_BN1 = weight_BN[..., None].to(token_BND.dtype)
-    total_B1 = weight_BN1.sum(1)  # where it is 0, a division by almost 0 would have an infinite slope
-    return (weight_BN1 * token_BND).sum(1) / torch.where(total_B1 > 0, total_B1, 1.0)
+    return (weight_BN1 * token_BND).sum(1) / nonzero(weight_BN1.sum(1))

@@ -74,15 +74,14 @@ class PartFinder(nn.Module):
         A forced mask leaves of each part what lies in it.
         """
         found, costs = self.find(batch.x_BCHW), {}
-        if forced_Bhw is not None:
-            vector_BKD = self.modulation(parts.pooled(found.x_BDhw, found.part_BKhw * forced_Bhw[:, None]))
-            return Output(self.linear(vector_BKD[:, :-1]).mean(1), forced_Bhw, {})
+        part_BKhw = found.part_BKhw if forced_Bhw is None else found.part_BKhw * forced_Bhw[:, None]
         if self.training and self.cost["equivariance"]:
             costs["equivariance"] = self._moved(batch.x_BCHW, found)
         with torch.autocast(batch.x_BCHW.device.type, enabled=False):
-            vector_BKD = self.modulation(parts.pooled(found.x_BDhw, found.part_BKhw))
+            vector_BKD = self.modulation(parts.pooled(found.x_BDhw, part_BKhw))
             seen_BKD = F.dropout1d(vector_BKD[:, :-1], self.dropout, self.training)
-            output = Output(self.linear(seen_BKD).mean(1), self.mask(found), {"norm": found.norm_Bhw})
+            mask_Bhw = self.mask(found) if forced_Bhw is None else forced_Bhw
+            output = Output(self.linear(seen_BKD).mean(1), mask_Bhw, {"norm": found.norm_Bhw})
             if not self.training:
                 return output
             costs |= self._costs(found.part_BKhw, vector_BKD)

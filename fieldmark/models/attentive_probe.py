@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from fieldmark.core.contracts import Backbone, Batch, Output
 from fieldmark.core.errors import FieldmarkError
+from fieldmark.layers.division import nonzero
 
 TRAINS_ON = "features"
 VIEW = "plain"
@@ -65,4 +66,4 @@ def attend(scores_BHN: Tensor, keep_BN: Tensor) -> Tensor:
     least = torch.finfo(torch.float32).min
     scores_BHN = scores_BHN.float().masked_fill(keep_B1N == 0, least)  # what is hidden must not set the scale either
     raised_BHN = (scores_BHN - scores_BHN.amax(2, keepdim=True)).exp() * keep_B1N
-    return raised_BHN / raised_BHN.sum(2, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    return raised_BHN / nonzero(raised_BHN.sum(2, keepdim=True))
