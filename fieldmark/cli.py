@@ -114,7 +114,7 @@ def verify(options: argparse.Namespace) -> None:
     root = options.root.resolve()
     params = load(root / "params.yaml")
     problems = [
-        *verify.outputs(root),
+        *verify.outputs(root, params),
         *verify.sources(layout.index(root, params)),
         *verify.decisions(layout.ledger(root)),
     ]

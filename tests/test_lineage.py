@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 import tracked_project as project
+import yaml
 from tracked_project import CELL, git
 
 from fieldmark.core.errors import FieldmarkError
+from fieldmark.core.params import load
 from fieldmark.core.store import sha256
 from fieldmark.tracking import dvclock, lineage, verify
 
@@ -113,9 +115,21 @@ def test_without_git_or_a_commit_one_sentence_says_so(tmp_path: Path, monkeypatc
 
 
 def test_verify_names_what_differs(repository: Path) -> None:
-    assert [*verify.outputs(repository), *verify.sources(project.index(repository))] == []
+    params = load(repository / "params.yaml")
+    assert [*verify.outputs(repository, params), *verify.sources(project.index(repository))] == []
     shard = repository / "data" / "raw" / "shapes" / "shard.tar"
     shard.write_bytes(shard.read_bytes().replace(b"second", b"secund"))
     assert ["'b'" in problem for problem in verify.sources(project.index(repository))] == [True]
     (repository / "data" / "split.csv").unlink()
-    assert [problem.split(" is ")[0] for problem in verify.outputs(repository)] == ["data/raw/shapes", "data/split.csv"]
+    assert [problem.split(" is ")[0] for problem in verify.outputs(repository, params)] == [
+        "data/raw/shapes",
+        "data/split.csv",
+    ]
+
+
+def test_verify_asks_nothing_of_a_model_that_is_no_more(repository: Path) -> None:
+    lock = repository / "dvc.lock"
+    known = yaml.safe_load(lock.read_text())
+    known["stages"]["train@gone-0"] = {"outs": [{"path": "data/trained/gone-0", "md5": "0" * 32}]}
+    lock.write_text(yaml.safe_dump(known))
+    assert [*verify.outputs(repository, load(repository / "params.yaml"))] == []

@@ -6,13 +6,19 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from fieldmark.core.params import Params
 from fieldmark.core.store import read_json, read_table
 from fieldmark.tracking import dvclock, ledger
 
 
-def outputs(root: Path) -> Iterator[str]:
-    """Yield each output that ``dvc.lock`` knows and the folder does not hold in that form."""
-    hashes = {out["path"]: out.get("md5") for entry in dvclock.read(root).values() for out in entry.get("outs", [])}
+def outputs(root: Path, params: Params) -> Iterator[str]:
+    """Yield each output that ``dvc.lock`` knows and the folder does not hold in that form.
+
+    The lock also keeps what models and seeds made that ``params.yaml`` has no more: these are nobody's results.
+    """
+    known = {"", *map(str, params.seeds), *(f"{model}-{seed}" for model in params.models for seed in params.seeds)}
+    entries = [entry for name, entry in dvclock.read(root).items() if name.partition("@")[2] in known]
+    hashes = {out["path"]: out.get("md5") for entry in entries for out in entry.get("outs", [])}
     for path, md5 in tqdm(hashes.items(), desc="outputs", leave=False):
         if not (root / path).exists():
             yield f"{path} is missing: run dvc checkout {path}, or dvc repro"
