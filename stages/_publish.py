@@ -38,19 +38,19 @@ class Publisher:
         data = {
             part: Dataset(f"{self.params.dataset.name}/{seed} {part}", digest, place, part) for part in ("val", "test")
         }
-        fingerprint = lineage.cell_fingerprint(folder)
+        fingerprint, config = lineage.cell_fingerprint(folder), store.read_json(folder / "config.json")
         pictures = gallery(self.params, self.root, name, seed)
         with tempfile.TemporaryDirectory() as workspace:
             run = publish_cell(
                 self.records, self.parent, statement, fingerprint=fingerprint, datasets=list(data.values()),
-                params=store.read_json(folder / "config.json"), history=store.read_json(folder / "history.json"),
+                params=config, history=store.read_json(folder / "history.json"),
                 pictures=[sheet(Path(workspace) / "right and wrong.png", pictures)],
             )  # fmt: skip
         run.describe(f"{introduced(self.params)[name]} Seed {seed}; Artifacts hold pictures of what it saw.")
         model_id = None
         if name in self.contenders:
             example = pictures[0].image_HW3[None]
-            packages = [*serve.PACKAGES, *serve.BACKBONE_PACKAGES.get(self.params.backbone.name, ())]
+            packages = [*serve.PACKAGES, *serve.BACKBONE_PACKAGES[config["backbone"]["name"]]]
             model_id = model.log(run, folder, example, fingerprint=fingerprint, loader=serve.LOADER, packages=packages)
         for part, dataset in data.items():
             values = self.results.values(name, seed, part)
@@ -66,7 +66,8 @@ class Publisher:
         keys = [(model, metric, "test") for model in shown for metric in HEADLINE]
         manifest = trace.artifact(self.records, run.run_id, "lineage/manifest.json")
         commit = lineage.code(self.root).commit
-        about = f"{name} on {self.params.backbone.name} at {self.params.size} px, seed {seed}"
+        config = store.read_json(layout.trained(self.root, name, seed) / "config.json")
+        about = f"{name} on {config['backbone']['name']} at {config['size']} px, seed {seed}"
         card = {
             "about": about,
             "data": f"{self.params.dataset.name}, train correlation {self.params.split.correlation}",

@@ -96,8 +96,7 @@ class Seen:
         seen = {"classes": self.classes, "size": self._size, "seed": self._seed}
         facts = self._features.facts
         if self.model.backbone and self.plugin.TRAINS_ON == "pixels":
-            facts = {**self.model.backbone.model_dump(), **self._backbone._asdict()}
-            del facts["module"]
+            facts = {**self.model.backbone.model_dump(), **self._backbone.facts()}
         return {**made, "backbone": facts, **seen}
 
     def _through(self) -> Backbone:
@@ -105,8 +104,9 @@ class Seen:
         facts = self._features.facts
         if self.plugin.TRAINS_ON == "pixels":
             return self._loaded(self.model.backbone or Plugin(name=facts["name"], options=facts["options"]))
-        sizes = facts["channels"], facts["stride"]
-        return Backbone(nn.Identity(), *sizes, tuple(facts["mean"]), tuple(facts["std"]), facts["fingerprint"])
+        pixels = tuple(facts["mean"]), tuple(facts["std"])
+        given = facts["channels"], facts["stride"], *pixels, facts["fingerprint"]
+        return Backbone(nn.Identity(), *given, saliency=lambda: self.frozen.saliency())
 
     def _loaded(self, named: Plugin) -> Backbone:
         load = plugins.find("backbones", named.name).load

@@ -34,8 +34,7 @@ def main(params: Params, root: Path, seed: int) -> None:
     wanted = renders(params, store.read_table(layout.split(root, params, seed)), seed)
     folder, workers, says = layout.cache(root) / "rendered", params.threads, f"render seed {seed}"
     found = rendered(wanted, sources, params.size, folder, workers=workers, desc=says)
-    facts = {**params.backbone.model_dump(), **backbone._asdict()}
-    del facts["module"]
+    facts = {**params.backbone.model_dump(), **backbone.facts()}
     with store.atomic(layout.embedded(root, params, seed)) as temporary:
         temporary.mkdir()
         maps = features.create(temporary, found.keys_U, found.masks_UHW, facts)

