@@ -9,10 +9,12 @@ cell is done when its last file is there. For projects that hold one experiment 
 import argparse
 import os
 import signal
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 from tqdm import tqdm
 
@@ -34,7 +36,7 @@ def main(root: Path, *, workers: int | None = None) -> None:
     Raises:
         FieldmarkError: a cell failed; the others that had begun are finished first.
     """
-    from stages import embed, pull, report, split, validate, wire
+    from stages import pull, report, validate, wire
 
     params = load(root / "params.yaml")
     workers = workers or max(1, (os.cpu_count() or 1) // params.threads)
@@ -42,28 +44,45 @@ def main(root: Path, *, workers: int | None = None) -> None:
         pull.main(params, root)
     validate.main(params, root)
     wire.main(params, root)
-    for seed in params.seeds:
-        if not layout.split(root, params, seed).exists():
-            split.main(params, root, seed)
-        if not layout.embedded(root, params, seed).exists():
-            embed.main(params, root, seed)
+    seeds = [(seed,) for seed in params.seeds if not layout.embedded(root, params, seed).exists()]
     todo = [cell for cell in cells(params) if not layout.explained(root, *cell).exists()]
     everywhere = get_context("spawn")  # a fork would copy locks that threads hold
     with ProcessPoolExecutor(workers, everywhere, _settle) as pool:
-        running = {pool.submit(one, root, *cell): cell for cell in todo}
-        try:
-            for done in tqdm(as_completed(running), desc="cells", total=len(todo), unit="cell"):
-                done.result()
-        except FieldmarkError as error:
-            raise FieldmarkError(f"{'-'.join(map(str, running[done]))}: {error}") from error
-        finally:
-            pool.shutdown(cancel_futures=True)  # without one cell the rest would be in vain
+        _each(pool, "seed", shown, root, seeds)
+        _each(pool, "cell", one, root, todo)
     report.main(params, root)
+
+
+def _each(pool: Executor, unit: str, job: Callable[..., None], root: Path, todo: Sequence[tuple[Any, ...]]) -> None:
+    """Do a job on all of ``todo``, side by side.
+
+    Raises:
+        FieldmarkError: one failed, and which.
+    """
+    running = {pool.submit(job, root, *words): words for words in todo}
+    try:
+        for done in tqdm(as_completed(running), desc=f"{unit}s", total=len(todo), unit=unit):
+            done.result()
+    except FieldmarkError as error:
+        raise FieldmarkError(f"{'-'.join(map(str, running[done]))}: {error}") from error
+    finally:
+        for future in running:
+            future.cancel()  # without one the rest would be in vain
 
 
 def cells(params: Params) -> list[Cell]:
     """Return model and seed of every cell, seed by seed: what a seed needs is then in the machine's memory."""
     return [(model, seed) for seed in params.seeds for model in params.models]
+
+
+def shown(root: Path, seed: int) -> None:
+    """Split the data and show every picture to the backbone, for one seed."""
+    from stages import embed, split
+
+    params = load(root / "params.yaml")
+    if not layout.split(root, params, seed).exists():
+        split.main(params, root, seed)
+    embed.main(params, root, seed)
 
 
 def one(root: Path, model: str, seed: int) -> None:
