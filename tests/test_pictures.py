@@ -2,6 +2,8 @@
 
 import base64
 import io
+import math
+import re
 import warnings
 from xml.etree import ElementTree
 
@@ -24,6 +26,7 @@ from reported import (
 
 from fieldmark.report import about, curves, plots, strips
 from fieldmark.report.about import About
+from fieldmark.report.dots import dots
 from fieldmark.report.pictures import Picture, dimmed, sheet, weights
 
 
@@ -66,6 +69,20 @@ def test_interval_that_is_unknown_is_drawn_without_bars():
     bare = [row("erm", metric, 0.8, low=None, high=None) for metric in ("average", "worst_group")]
     (drawing,) = plots.drawings(bare, ["erm"], [])
     assert "0.800 [unknown]" in drawing.alt
+
+
+def ticks(drawn: str) -> set[float]:
+    return {float(text.replace("−", "-")) for text in re.findall(r">(−?\d\.\d+)</text>", drawn)}
+
+
+def test_who_is_far_below_leaves_room_for_the_others():
+    near, far = row("erm", "gap_closed", 0.0, half=0.1), row("cheat", "gap_closed", -2.8, half=0.5)
+    lines = {"erm": {"share": near}, "cheat": {"share": far}}
+    squeezed, roomy = (dots("gap", "", "", "", lines, least=least) for least in (-math.inf, -1.0))
+    assert squeezed and roomy
+    assert squeezed.alt == roomy.alt and roomy.alt.endswith("cheat, share: -2.800 [-3.300, -2.300]")
+    assert "← -2.800 [-3.300, -2.300]" in roomy.svg and "←" not in squeezed.svg
+    assert min(ticks(squeezed.svg)) == -3 and min(ticks(roomy.svg)) == -0.1
 
 
 def test_dimming_follows_the_tokens():

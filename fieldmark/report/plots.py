@@ -94,6 +94,7 @@ def gaps(rows: Sequence[Row], order: Sequence[str]) -> Drawing | None:
         " intervals of the share, paired by seed and source.",
         "share of the gap closed",
         {model: {"share": known[model]} for model in sorted(known, key=lambda model: -known[model]["mean"])},
+        least=-1.0,
     )
 
 
