@@ -26,7 +26,7 @@ repro: setup  ## run the main job: from pull to champion and report
 	@python -m pipelines.warm dvc repro && fieldmark show
 
 claims: setup  ## put the papers' claims to the test, five seeds each (hours); verdicts go to data/claims/
-	@python -m pipelines.apart papers papers-zoom papers-shapes papers-scratch
+	@python -m pipelines.apart papers papers-zoom papers-shapes papers-scratch papers-vit
 
 measure-all: setup  ## measure all there is to measure, attacks too, apart from the main job (hours)
 	@python -m pipelines.apart everything

@@ -8,6 +8,7 @@ from fieldmark.report._claim import Claim, Side
 _PLAIN: Side = ("erm", "worst_group")
 _TRUTH: Side = ("oracle_mask", "worst_group")
 _ZOOM: Side = ("zoom", "worst_group")
+_SEES: Side = ("zoom_saliency", "worst_group")
 _ZOOMS = ("zoom", "zoom_norm", "zoom_cam", "zoom_amt")
 
 CLAIMS = (
@@ -142,5 +143,36 @@ CLAIMS = (
         "ours",
         plus=("zoom_norm", "worst_group"),
         minus=("hide_norm", "worst_group"),
+    ),
+    Claim(
+        "Z17",
+        "A head that learned elsewhere to find objects can aim: its zoom closes the whole gap.",
+        "ours",
+        plus=_SEES,
+        minus=_PLAIN,
+        full=_TRUTH,
+        threshold=1.0,
+        floor=0.85,
+    ),
+    Claim(
+        "Z18",
+        "Such a head aims better than the strongest features, which need none: its zoom beats theirs.",
+        "ours",
+        plus=_SEES,
+        minus=("zoom_norm", "worst_group"),
+    ),
+    Claim(
+        "Z19",
+        "It must be a second look: the same head's zoom beats weighting the tokens of the first look by what it sees.",
+        "ours",
+        plus=_SEES,
+        minus=("saliency", "worst_group"),
+    ),
+    Claim(
+        "Z20",
+        "Such a head finds the object better than ERSM does, which learns where to look from labels alone.",
+        "ours",
+        plus=("saliency", "token_auc"),
+        minus=("ersm", "token_auc"),
     ),
 )
