@@ -1,4 +1,4 @@
-"""Claim: ``dvc repro`` killed at any moment and run again ends in the same bytes as one that nobody disturbed.
+"""Claim: a killed ``make repro``, run again, ends in the same bytes as one that nobody disturbed.
 
     python bench/kill.py [--project FOLDER] [--params FILE] [--kills 10] [--seed 0]
 
@@ -37,17 +37,17 @@ def clone(project: Path, into: Path, params: Path | None) -> Path:
 
 
 def start(root: Path) -> subprocess.Popen[bytes]:
-    """Mend what the last run left, then start ``dvc repro`` in a process group of its own."""
+    """Mend what the last run left, then start what ``make repro`` does, in a process group of its own."""
     subprocess.run([sys.executable, "-m", "pipelines.mend", root], cwd=CODE, check=True)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    command = [sys.executable, "-m", "dvc", "repro", "--quiet"]
+    command = [sys.executable, "-m", "pipelines.warm", "dvc", "repro", "--quiet"]
     return subprocess.Popen(command, cwd=root, env={**os.environ, "PATH": path}, start_new_session=True)
 
 
 def finish(root: Path) -> None:
     """Run to the end."""
     if code := start(root).wait():
-        sys.exit(f"dvc repro in {root} failed with exit code {code}: run it there to see why")
+        sys.exit(f"the job in {root} failed with exit code {code}: run `make repro` there to see why")
 
 
 def digest(root: Path) -> dict[str, str]:

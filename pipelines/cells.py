@@ -45,7 +45,7 @@ def main(root: Path, *, workers: int | None = None) -> None:
     validate.main(params, root)
     wire.main(params, root)
     seeds = [(seed,) for seed in params.seeds if not layout.embedded(root, params, seed).exists()]
-    todo = [cell for cell in cells(params) if not layout.explained(root, *cell).exists()]
+    todo = [cell for cell in cells(params, workers) if not layout.explained(root, *cell).exists()]
     everywhere = get_context("spawn")  # a fork would copy locks that threads hold
     with ProcessPoolExecutor(workers, everywhere, _settle) as pool:
         _each(pool, "seed", shown, root, seeds)
@@ -70,9 +70,15 @@ def _each(pool: Executor, unit: str, job: Callable[..., None], root: Path, todo:
             future.cancel()  # without one the rest would be in vain
 
 
-def cells(params: Params) -> list[Cell]:
-    """Return model and seed of every cell, seed by seed: what a seed needs is then in the machine's memory."""
-    return [(model, seed) for seed in params.seeds for model in params.models]
+def cells(params: Params, together: int) -> list[Cell]:
+    """Return model and seed of every cell, as many seeds at a time as cells run together.
+
+    What these seeds need is then in the machine's memory, and cells side by side are of two seeds: what one of them
+    asks to be embedded the other does not need.
+    """
+    seeds = params.seeds
+    turns = (seeds[start : start + together] for start in range(0, len(seeds), together))
+    return [(model, seed) for turn in turns for model in params.models for seed in turn]
 
 
 def shown(root: Path, seed: int) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from fieldmark.core import layout, plugins, store
 from fieldmark.core.params import Params
+from fieldmark.core.words import Model
 from fieldmark.report import page
 from fieldmark.report.about import About, end, family, supervision
 from fieldmark.report.leaderboard import UNRANKED
@@ -134,11 +135,18 @@ def about(params: Params, root: Path) -> dict[str, About]:
         facts = {"deployable": plugin.DEPLOYABLE, "train_part": plugin.TRAIN_PART}
         told[word] = About(
             family(model.plugin, **facts, train_on=model.train_on),
-            supervision(objective.SUPERVISION, **facts, train_on=model.train_on),
+            supervision(objective.SUPERVISION, **facts, train_on=model.train_on, parts=_told_before(model)),
             {**timed.get(word, {}), **store.read_json(layout.trained(root, word, params.seeds[0]) / "cost.json")},
             end(model.plugin, model.train_on),
         )
     return told
+
+
+def _told_before(model: Model) -> list[str]:
+    """Return what plugins that a word is made of learned elsewhere."""
+    stems = [Path(file).stem for file in plugins.files("models", model.plugin, model.options)]
+    parts = [plugins.find("models", stem) for stem in stems if not stem.startswith("_")]
+    return [part.SUPERVISION for part in parts if hasattr(part, "SUPERVISION")]
 
 
 def tested(root: Path) -> dict[str, list[dict[str, Any]]]:

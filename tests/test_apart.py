@@ -93,12 +93,18 @@ def test_a_cell_that_breaks_stops_those_that_wait(world: Path, tmp_path: Path) -
     root = worlds.copy(world, tmp_path / "project")
     for made in ("trained", "evaluated", "explained"):
         shutil.rmtree(root / "data" / made)
-    model, seed = cells.cells(load(root / "params.yaml"))[0]
+    model, seed = cells.cells(load(root / "params.yaml"), 1)[0]
     layout.trained(root, model, seed).mkdir(parents=True)  # without weights: an error that is no FieldmarkError
     with pytest.raises(FileNotFoundError, match="weights"):
         cells.main(root, workers=1)
     done = [*(root / "data" / "explained").glob("*.json")]
-    assert len(done) <= 3 < len(cells.cells(load(root / "params.yaml"))), "those that had been handed out"
+    assert len(done) <= 3 < len(cells.cells(load(root / "params.yaml"), 1)), "those that had been handed out"
+
+
+def test_cells_side_by_side_are_of_two_seeds(world: Path) -> None:
+    params = load(world / "params.yaml").model_copy(update={"seeds": [5, 6, 7], "models": dict.fromkeys("ab")})
+    assert cells.cells(params, 2) == [("a", 5), ("a", 6), ("b", 5), ("b", 6), ("a", 7), ("b", 7)]
+    assert cells.cells(params, 1) == [("a", 5), ("b", 5), ("a", 6), ("b", 6), ("a", 7), ("b", 7)]
 
 
 def test_workers_end_with_who_hands_them_out(tmp_path: Path) -> None:

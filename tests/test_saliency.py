@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 import torch
 import world as worlds
+import yaml
 from torch import nn
 
 from fieldmark import serve
 from fieldmark.core import layout, params, store
 from fieldmark.core.contracts import Backbone, Batch
+from fieldmark.core.params import Params
 from fieldmark.layers.saliency_head import FINER, SaliencyHead
 from fieldmark.models import saliency
 from stages import embed, train
 from stages._cell import View, opened
+from stages._results import about
 
 VIT = {"backbone": {"name": "vit_focus", "options": {}}, "size": 56}  # 4 x 4 tokens
 ZOOM = {"plugin": "two_stage", "options": {"first": "saliency", "sharpness": 4.0}}
@@ -73,6 +76,24 @@ def test_a_cell_aims_where_the_head_sees_the_object(project: Path) -> None:
     on_B = (aim_Bhw * batch.object_Bhw).sum((1, 2)) / batch.object_Bhw.sum((1, 2))
     off_B = (aim_Bhw * (1 - batch.object_Bhw)).sum((1, 2)) / (1 - batch.object_Bhw).sum((1, 2))
     assert (on_B > off_B).float().mean() > 0.9
+
+
+def test_the_report_says_that_others_drew_masks_for_it(project: Path) -> None:
+    words = {
+        "dull": {"plugin": "erm"},
+        "zoom_dull": {"plugin": "two_stage"},
+        "salient_dfr": {"plugin": "saliency", "objective": "dfr_val"},
+    }
+    for word in words:
+        (layout.trained(project, word, 0)).mkdir()
+        store.write_json(layout.trained(project, word, 0) / "cost.json", {})
+    values = yaml.safe_load((project / "params.yaml").read_text())
+    values["models"] |= words
+    found = about(Params.model_validate(values), project)
+    assert {word: one.supervision for word, one in found.items()} == {
+        "salient": "masks of other pictures", "zoom_saliency": "masks of other pictures", "dull": "none",
+        "zoom_dull": "none", "salient_dfr": "masks of other pictures, val groups",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("model", ["salient", "zoom_saliency"])

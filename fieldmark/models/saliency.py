@@ -13,6 +13,7 @@ TRAINS_ON = "features"
 VIEW = "plain"
 TRAIN_PART = "train"
 DEPLOYABLE = True
+SUPERVISION = "masks of other pictures"
 
 
 def build(backbone: Backbone, num_classes: int, *, renormalise: bool = False) -> nn.Module:

@@ -24,7 +24,7 @@ class About(NamedTuple):
     """What is known of a model besides its measures."""
 
     family: str  # of FAMILIES
-    supervision: str  # what training was told beyond labels: "none", "train groups", "val groups", "true masks"
+    supervision: str  # what training was told beyond labels: "none", "train groups", "true masks", ...
     cost: Mapping[str, float] = {}  # "parameters", "macs" of one picture; "answering", "learning": pictures a second
     end: str = ""  # TOP: it can't see the background; BOTTOM: a cheat, who never saw an object
 
@@ -53,7 +53,9 @@ def family(plugin: str, *, deployable: bool, train_part: str, train_on: Sequence
     return TWO_STAGES if plugin in _TWO_STAGES else ONE_STAGE
 
 
-def supervision(objective: str, *, deployable: bool, train_part: str, train_on: Sequence[str]) -> str:
+def supervision(
+    objective: str, *, deployable: bool, train_part: str, train_on: Sequence[str], parts: Sequence[str] = ()
+) -> str:
     """Return what a model was told beyond the labels of training.
 
     Args:
@@ -61,6 +63,7 @@ def supervision(objective: str, *, deployable: bool, train_part: str, train_on: 
         deployable: false for what reads the true mask.
         train_part: which part it is trained on.
         train_on: the variants of it; all but the original are rendered with true masks.
+        parts: what plugins that it is made of had been told before, such as "masks of other pictures".
 
     >>> supervision("none", deployable=True, train_part="train", train_on=["original", "mixed_rand"])
     'true masks'
@@ -69,7 +72,9 @@ def supervision(objective: str, *, deployable: bool, train_part: str, train_on: 
         return "true masks, at test too"
     if train_part != "train":
         return "other data"
-    return "true masks" if set(train_on) - {"original"} else objective
+    if set(train_on) - {"original"}:
+        return "true masks"
+    return ", ".join(dict.fromkeys(told for told in (*parts, objective) if told != "none")) or "none"
 
 
 def sections(order: Sequence[str], about: Mapping[str, About]) -> dict[str, list[str]]:
