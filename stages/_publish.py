@@ -50,7 +50,7 @@ class Publisher:
         model_id = None
         if name in self.contenders:
             example = pictures[0].image_HW3[None]
-            packages = [*serve.PACKAGES, *serve.BACKBONE_PACKAGES[config["backbone"]["name"]]]
+            packages = [*serve.PACKAGES, *serve.BACKBONE_PACKAGES.get(config["backbone"]["name"], ())]
             model_id = model.log(run, folder, example, fingerprint=fingerprint, loader=serve.LOADER, packages=packages)
         for part, dataset in data.items():
             values = self.results.values(name, seed, part)
