@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import nn
 
 from fieldmark import pictures, serve
 from fieldmark.backbones import efficientnet_lite0
+from fieldmark.core import plugins
 from fieldmark.core.contracts import Backbone, Batch, Fill, Output
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.store import read_json, write_json
@@ -245,3 +247,8 @@ def test_an_overlay_is_dark_where_the_model_did_not_look() -> None:
     painted = np.asarray(pictures.overlay(white_HW3, np.array([[1.0, 0.0]], np.float32), size=4))
     assert painted[:, :2].tolist() == np.full((4, 2, 3), 255).tolist()
     assert painted[:, 2:].tolist() == np.full((4, 2, 3), 63).tolist()
+
+
+def test_every_backbone_names_the_packages_it_needs_in_service() -> None:
+    assert sorted(serve.BACKBONE_PACKAGES) == plugins.names("backbones")
+    assert all(version(package) for packages in serve.BACKBONE_PACKAGES.values() for package in packages)
