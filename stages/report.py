@@ -33,8 +33,7 @@ def main(params: Params, root: Path) -> None:
         temporary.mkdir()
         for name, svg in [*((one.name, one.svg) for one in drawings), *strips.files(objects)]:
             (temporary / f"{name}.svg").write_text(svg, encoding="utf-8")
-    page.write(
-        folder / "report.html",
+    content = page.Content(
         title=f"Who leans on the background? {params.dataset.name}, {len(params.seeds)} seeds",
         rows=rows,
         models=introduced(params),
@@ -52,6 +51,7 @@ def main(params: Params, root: Path) -> None:
         comparisons=against,
         meanings=results.meanings,
     )
+    page.write(folder / "report.html", content)
     print(leaderboard.leaderboard_text(rows, order))
 
 

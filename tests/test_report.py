@@ -22,7 +22,7 @@ from fieldmark.report.about import About
 @pytest.fixture(scope="module")
 def html(tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("report") / "report.html"
-    page.write(path, **example())
+    page.write(path, page.Content(**example()))
     return path.read_text()
 
 
@@ -72,7 +72,7 @@ def test_page_loads_nothing(html):
 
 
 def test_page_is_the_same_bytes_twice(html, tmp_path):
-    page.write(tmp_path / "again.html", **example())
+    page.write(tmp_path / "again.html", page.Content(**example()))
     assert (tmp_path / "again.html").read_text() == html
 
 
@@ -90,9 +90,9 @@ def test_unknown_is_a_word(html):
 
 def test_page_without_anything_measured_and_with_a_hostile_name(tmp_path):
     nothing = {"rows": [], "claims": [], "groups": [], "gallery": [], "compared": [], "drawings": []}
-    nothing |= {"gate": None, "about": None, "strips": [], "failures": None}
+    nothing |= {"gate": None, "about": {}, "strips": [], "failures": {}}
     path = tmp_path / "report.html"
-    page.write(path, **(example() | nothing | {"title": "<script>alert(1)</script>"}))
+    page.write(path, page.Content(**(example() | nothing | {"title": "<script>alert(1)</script>"})))
     text = path.read_text()
     assert "<script>alert" not in text
     assert "No champion yet" in " ".join(Outline(text).text)
@@ -149,7 +149,7 @@ def test_measures_are_shown_in_one_order_and_strangers_last():
 
 def test_no_model_is_best_where_the_object_is_gone(tmp_path):
     bare = [row("erm", "average", 0.8), row("erm", "acc_no_fg", 0.7)]
-    page.write(tmp_path / "report.html", **(example() | {"rows": bare}))
+    page.write(tmp_path / "report.html", page.Content(**(example() | {"rows": bare})))
     text = (tmp_path / "report.html").read_text()
     assert "<strong>0.800</strong>" in text
     assert "<strong>0.700</strong>" not in text
@@ -161,7 +161,7 @@ def test_validation_rows_stay_out_of_the_leaderboard():
 
 
 def test_a_page_of_many_models_groups_and_folds_them(tmp_path):
-    page.write(tmp_path / "report.html", **many())
+    page.write(tmp_path / "report.html", page.Content(**many()))
     html = (tmp_path / "report.html").read_text()
     summaries = re.findall(r"<summary>(.*?)</summary>", html)
     for heading in about.FAMILIES:

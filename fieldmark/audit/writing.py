@@ -25,8 +25,7 @@ def write(found: Audit, folder: Path) -> dict[str, Path]:
     """Write ``report.html`` and ``audit.json``, each whole or not at all, and return where they are."""
     files = {name: folder / name for name in ("report.html", "audit.json")}
     store.write_json(files["audit.json"], _numbers(found))
-    page.write(
-        files["report.html"],
+    content = page.Content(
         title=f"Does {found.what} lean on the background? {found.examples.name}",
         rows=found.rows,
         models={MODEL: _introduced(found), **READERS},
@@ -40,6 +39,7 @@ def write(found: Audit, folder: Path) -> dict[str, Path]:
         meanings=found.meanings,
         said=[*found.said, *(f"{name} was left out: {why}." for name, why in found.left_out.items())],
     )
+    page.write(files["report.html"], content)
     return files
 
 

@@ -35,83 +35,61 @@ class Provenance(NamedTuple):
     cells: Sequence[Mapping[str, str]]  # a line per cell, the same keys in each: cell, run, outputs, ...
 
 
-def write(
-    path: Path,
-    *,
-    title: str,
-    rows: Sequence[Row],
-    models: Mapping[str, str],
-    level: float,
-    claims: Sequence[Mapping[str, Any]],
-    groups: Sequence[Row],
-    gallery: Sequence[pictures.Picture],
-    drawings: Sequence[Drawing],
-    provenance: Provenance,
-    gate: Gate | None,
-    meanings: Mapping[str, str],
-    about: Mapping[str, About] | None = None,
-    compared: Sequence[pictures.Picture] = (),
-    said: Sequence[str] = (),
-    comparisons: Comparisons | None = None,
-    strips: Sequence[Strip] = (),
-    failures: Mapping[str, pictures.Failures] | None = None,
-) -> None:
-    """Write the page.
+class Content(NamedTuple):
+    """What a page shows."""
 
-    Args:
-        path: the HTML file.
-        title: its heading.
-        rows: the leaderboard; what is unknown is NaN or None.
-        models: what each model is, in one sentence, in the order to show them.
-        level: of the intervals, such as 0.95.
-        claims: the ledger, from ``claims.ledger``.
-        groups: accuracy per model and group: ``{"model", "group", "mean", "low", "high", "n"}``.
-        gallery: example pictures, in the order to show them.
-        drawings: the plots, from ``plots.drawings``.
-        provenance: where the numbers come from.
-        gate: the newest decisions; None if there was none yet.
-        meanings: metric -> the sentence that says what it measures.
-        about: kind, supervision and cost of every model, where known.
-        compared: what every model makes of the same few examples.
-        said: of an audit, the findings in sentences; they stand in place of champion, claims and gate.
-        comparisons: every model against the baseline; None if there are none.
-        strips: the same objects on other backgrounds, and what every model says of them.
-        failures: how each model fails.
-    """
-    order, about = list(models), about or {}
-    meanings = {**leaderboard.MEANINGS, **meanings}
-    shown = leaderboard.metrics(rows)
-    html = template("report.html", found=found, photos=photos, variant=heading).render(
-        title=title,
-        verdict=verdict(gate),
-        said=said,
-        models=models,
-        level=f"{level * 100:g} %",
-        chance_of_error=1 - level,
-        order=order,
-        about=about,
-        costs=tables.costs(about, order),
-        sections=sections(order, about),
-        panels=panels(order, about),
-        ends=any(one.end for one in about.values()),
-        families=FAMILIES,
-        headline=leaderboard.headline(rows),
-        measures=[tables.measure(rows, order, metric, meanings) for metric in shown],
-        claims=claims,
-        papers=by_paper(claims),
-        groups=tables.groups(groups),
-        group_names=list(dict.fromkeys(row["group"] for row in groups)),
-        gallery={model: [picture for picture in gallery if picture.model == model] for model in order},
-        compared={model: [picture for picture in compared if picture.model == model] for model in order},
-        drawings=drawings,
-        strips=strips,
-        failures=failures or {},
-        provenance=provenance,
-        comparisons=comparisons,
-        gate=gate,
-    )
+    title: str  # its heading
+    rows: Sequence[Row]  # the leaderboard; what is unknown is NaN or None
+    models: Mapping[str, str]  # what each model is, in one sentence, in the order to show them
+    level: float  # of the intervals, such as 0.95
+    claims: Sequence[Mapping[str, Any]]  # the ledger, from ``claims.ledger``
+    groups: Sequence[Row]  # accuracy per model and group: {"model", "group", "mean", "low", "high", "n"}
+    gallery: Sequence[pictures.Picture]  # examples, in the order to show them
+    drawings: Sequence[Drawing]  # the plots, from ``plots.drawings``
+    provenance: Provenance
+    gate: Gate | None  # None if it decided nothing yet
+    meanings: Mapping[str, str]  # metric -> the sentence that says what it measures
+    about: Mapping[str, About] = {}  # kind, supervision and cost of every model, where known
+    compared: Sequence[pictures.Picture] = ()  # what every model makes of the same few examples
+    said: Sequence[str] = ()  # the findings of an audit, in sentences: they stand in place of champion, claims and gate
+    comparisons: Comparisons | None = None
+    strips: Sequence[Strip] = ()  # the same objects on other backgrounds, and what every model says of them
+    failures: Mapping[str, pictures.Failures] = {}  # how each model fails
+
+
+def write(path: Path, content: Content) -> None:
+    """Write the page to an HTML file, whole or not at all."""
+    html = template("report.html", found=found, photos=photos, variant=heading).render(**_named(content))
     with atomic(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
+
+
+def _named(content: Content) -> dict[str, Any]:
+    """Return all that the template names: the content, and what follows from it."""
+    order, rows, about = list(content.models), content.rows, content.about
+    meanings = {**leaderboard.MEANINGS, **content.meanings}
+    return content._asdict() | {
+        "verdict": verdict(content.gate),
+        "level": f"{content.level * 100:g} %",
+        "chance_of_error": 1 - content.level,
+        "order": order,
+        "costs": tables.costs(about, order),
+        "sections": sections(order, about),
+        "panels": panels(order, about),
+        "ends": any(one.end for one in about.values()),
+        "families": FAMILIES,
+        "headline": leaderboard.headline(rows),
+        "measures": [tables.measure(rows, order, metric, meanings) for metric in leaderboard.metrics(rows)],
+        "papers": by_paper(content.claims),
+        "groups": tables.groups(content.groups),
+        "group_names": list(dict.fromkeys(row["group"] for row in content.groups)),
+        "gallery": _by_model(content.gallery, order),
+        "compared": _by_model(content.compared, order),
+    }
+
+
+def _by_model(shown: Sequence[pictures.Picture], order: Sequence[str]) -> dict[str, list[pictures.Picture]]:
+    return {model: [picture for picture in shown if picture.model == model] for model in order}
 
 
 def verdict(gate: Gate | None) -> str:
