@@ -28,7 +28,7 @@ repro: setup  ## run the main job: from pull to champion and report
 claims: setup  ## put the papers' claims to the test, five seeds each (hours); verdicts go to data/claims/
 	@python -m pipelines.apart papers papers-zoom papers-shapes papers-scratch papers-vit
 
-measure-all: setup  ## measure all there is to measure, attacks too, apart from the main job (hours)
+measure-all: setup  ## measure all there is to measure, attacks too, apart from the main job (an hour)
 	@python -m pipelines.apart everything
 
 flow: setup  ## run the same graph as a Prefect flow, on a local server and worker

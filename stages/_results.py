@@ -150,8 +150,8 @@ def _told_before(model: Model) -> list[str]:
 
 
 def tested(root: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return the ledgers that ``make claims`` brought home, by preset."""
-    return {path.parent.name: store.read_json(path) for path in sorted(root.glob("data/claims/*/claims.json"))}
+    """Return the ledgers that ``make claims`` brought home, by preset; ``make measure-all`` decides nothing else."""
+    return {path.parent.name: store.read_json(path) for path in sorted(root.glob("data/claims/papers*/claims.json"))}
 
 
 def cells(params: Params) -> list[tuple[str, int]]:
