@@ -56,7 +56,8 @@ lock:  ## resolve pyproject.toml in a clean environment and write requirements.l
 	@rm -rf .cache/lock && $(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet --upgrade "pip>=25.1"
 	@.cache/lock/bin/pip install --quiet "torch==2.13.0" ".[vit,audit]" --group dev
 	@{ echo "# Resolved and run together on Python 3.11 (make lock). On a machine with a GPU the same torch pin gives the CUDA build."; \
-	   .cache/lock/bin/pip freeze | grep -vE '^(fieldmark|opencv-python=)' | sed 's/^torch==.*/torch==2.13.0/'; } > requirements.lock
+	   .cache/lock/bin/pip freeze | grep -vE '^(fieldmark|opencv-python=)' | sed 's/^torch==.*/torch==2.13.0/'; \
+	   echo 'async-timeout==5.0.1; python_full_version < "3.11.3"'; } > requirements.lock  # redis needs it there
 
 clean:  ## remove the environment, caches and results (not the registry)
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache dist data/embedded data/trained data/evaluated data/explained

@@ -64,7 +64,8 @@ def checkout(project: Path, params: Path) -> Path:
         shutil.rmtree(project / name, ignore_errors=True)
     with tarfile.open(fileobj=io.BytesIO(git(ROOT, "archive", "--format=tar", "HEAD"))) as archive:
         code = [member for member in archive if not member.name.startswith(OWN)]
-        archive.extractall(project, code, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.2 has none: git's own archive
+        archive.extractall(project, code)
     shutil.copy(params, project / "params.yaml")
     git(project, "init", "--quiet")
     git(project, "add", "--all")

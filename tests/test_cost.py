@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 from fieldmark.backbones import efficientnet_lite0
 from fieldmark.core import plugins
 from fieldmark.core.contracts import Backbone, Batch, Output
+from fieldmark.layers.saliency_head import SaliencyHead
 from fieldmark.models import erm, finetune, oracle_mask, two_stage
 from fieldmark.training import cost as costs
 from fieldmark.training.cost import Way, cost, side_by_side
@@ -24,7 +25,8 @@ HEAD = (CHANNELS + 1) * CLASSES
 
 def backbone() -> Backbone:
     module = nn.Conv2d(3, CHANNELS, PATCH, PATCH).eval().requires_grad_(False)
-    return Backbone(module, CHANNELS, PATCH, (0.5,) * 3, (0.5,) * 3, "")
+    facts = CHANNELS, PATCH, (0.5,) * 3, (0.5,) * 3, ""
+    return Backbone(module, *facts, saliency=lambda: SaliencyHead(CHANNELS).requires_grad_(False))
 
 
 def way(network: nn.Module, *, on_pixels: bool = False) -> Way:
