@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
+from packaging.requirements import Requirement
+
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.tracking import database, lineage
 
@@ -59,8 +61,9 @@ def render(findings: list[Finding]) -> str:
 def _packages(lock: Path) -> Finding:
     if not lock.exists():
         return Finding("packages", False, f"there is no {lock.name} here", "run fieldmark from the project's folder")
-    pins = [line.partition("==") for line in lock.read_text().splitlines() if "==" in line and not line.startswith("#")]
-    differ = [name for name, _, pin in pins if _installed(name) != pin.split()[0].partition(";")[0]]
+    lines = [Requirement(line) for line in lock.read_text().splitlines() if "==" in line and not line.startswith("#")]
+    pins = [line for line in lines if line.marker is None or line.marker.evaluate()]  # some are for other Pythons
+    differ = [pin.name for pin in pins if str(pin.specifier) != f"=={_installed(pin.name)}"]
     found = f"{len(pins) - len(differ)} of {len(pins)} as locked" + (f", not {', '.join(differ[:5])}" if differ else "")
     return Finding("packages", not differ, found, "run make setup and use .venv/bin")
 
