@@ -54,7 +54,7 @@ class Watched:
 @pytest.fixture(scope="module")
 def report_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("report") / "report.html"
-    report.write(path, **reported.example())
+    report.write(path, report.Content(**reported.example()))
     return path.as_uri()
 
 
