@@ -160,7 +160,7 @@ def test_report_on_paper_is_unfolded_and_uncut(browser: Browser, report_url: str
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_report_of_many_models_fits_the_screen_and_unfolds(browser: Browser, tmp_path: Path, width: int) -> None:
-    report.write(tmp_path / "report.html", **reported.many())
+    report.write(tmp_path / "report.html", report.Content(**reported.many()))
     page = Watched(browser, width).page
     page.goto((tmp_path / "report.html").as_uri())
     board = page.locator("#leaderboard table").bounding_box()
