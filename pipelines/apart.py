@@ -2,8 +2,9 @@
 
 The project lies under ``.cache/apart/`` and has the code as it is committed: the main job's results stay as they are. A
 second call goes on where the first stopped, and starts anew when code or parameters have changed. Leaderboard and
-ledger of claims land in ``data/claims/``, from where ``report`` takes them; the page itself stays in the project. Hours
-on two cores for five seeds of a hundred models: cells need no GPU, but use one where there is one.
+ledger of claims land in ``data/claims/``, from where ``report`` takes the verdicts of ``params/papers*.yaml``; the page
+itself stays in the project. Hours on two cores for five seeds of a hundred models: cells need no GPU, but use one where
+there is one.
 """
 
 import argparse
@@ -45,7 +46,7 @@ def main(names: list[str]) -> None:
         keep(project / "data" / "report", ROOT / "data" / "claims" / name)
         shutil.rmtree(project / ".cache", ignore_errors=True)  # rendered and embedded pictures: gigabytes
         print(f"{name}: the page is {project / 'data' / 'report' / 'report.html'}")
-    print("the verdicts are in data/claims/: `dvc repro report` puts them on the main page")
+    print("measures and verdicts are in data/claims/: `dvc repro report` shows those of papers' presets")
 
 
 def checkout(project: Path, params: Path) -> Path:
