@@ -13,11 +13,21 @@ from fieldmark.core.words import Model
 from fieldmark.report import page
 from fieldmark.report.about import About, end, family, supervision
 from fieldmark.report.leaderboard import UNRANKED
-from fieldmark.stats import Interval, Observed, describe, difference, from_table, interval, share_of_gap
+from fieldmark.stats import (
+    Interval,
+    Observed,
+    describe,
+    difference,
+    from_table,
+    interval,
+    share_of_gap,
+    share_over_splits,
+)
 
 UNKNOWN = Interval(float("nan"), float("nan"), float("nan"), n=0, seeds=0)
 Key = tuple[str, str, str]  # model, metric, part
 GATED = "worst_group"  # the measure that decides
+SHARES = {"gap_closed": False, "gap_closed_here": True}  # of the gap in it; is the interval about these sources alone?
 
 
 class Results:
@@ -44,7 +54,7 @@ class Results:
     def row(self, key: Key) -> dict[str, Any]:
         """Return one row of the leaderboard."""
         if key not in self._rows:
-            self._rows[key] = self.gap_closed(key[0]) if key[1] == "gap_closed" else self._row(*key)
+            self._rows[key] = self.gap_closed(*key[:2]) if key[1] in SHARES else self._row(*key)
         return self._rows[key]
 
     def _row(self, model: str, metric: str, part: str) -> dict[str, Any]:
@@ -95,16 +105,27 @@ class Results:
             return interval(self.observed[plus], **self.how)
         return difference(self.observed[plus], self.observed[minus], **self.how)
 
-    def share_of_gap(self, key: Key, low: Key, high: Key) -> Interval:
-        """Return the share of the way from ``low`` to ``high`` that a measure comes, paired."""
-        return share_of_gap(self.observed[key], self.observed[low], self.observed[high], **self.how)
+    def share_of_gap(self, key: Key, low: Key, high: Key, *, here: bool = False) -> Interval:
+        """Return the share of the way from ``low`` to ``high`` that a measure comes, paired.
 
-    def gap_closed(self, model: str) -> dict[str, Any]:
+        Args:
+            key: the measure.
+            low: where the way begins.
+            high: where it ends.
+            here: the interval is about other splits of these sources, not about other sources too.
+        """
+        sides = [self.observed[one] for one in (key, low, high)]
+        if here:
+            return share_over_splits(*sides, level=self.params.stats.level)
+        return share_of_gap(*sides, **self.how)
+
+    def gap_closed(self, model: str, metric: str) -> dict[str, Any]:
         """Return as a row how much of the gap in the worst group, from baseline to true mask, a model closes."""
-        ends = [(word, GATED, "test") for word in (self.params.register_.baseline, "oracle_mask")]
-        known = all(end in self.observed for end in ends)
-        found = self.share_of_gap((model, GATED, "test"), ends[0], ends[1]) if known else UNKNOWN
-        row = {"model": model, "metric": "gap_closed", "part": "test", **found._asdict()}
+        low, high = ((word, GATED, "test") for word in (self.params.register_.baseline, "oracle_mask"))
+        found = UNKNOWN
+        if {low, high} <= self.observed.keys():
+            found = self.share_of_gap((model, GATED, "test"), low, high, here=SHARES[metric])
+        row = {"model": model, "metric": metric, "part": "test", **found._asdict()}
         del row["lost"]
         return {**row, "chance": float("nan"), "higher_is_better": True}
 

@@ -12,13 +12,13 @@ from stages._compared import comparisons
 from stages._drawn import counterfactuals, measured, trainings
 from stages._gallery import compared, failures, gallery
 from stages._gate import decided
-from stages._results import Results, about, cells, introduced, provenance, tested
+from stages._results import SHARES, Results, about, cells, introduced, provenance, tested
 
 
 def main(params: Params, root: Path) -> None:
     """Write the leaderboard and the page people read."""
     results, order = Results(params, root), list(params.models)
-    keys = [*results.observed, *((model, "gap_closed", "test") for model in order)]
+    keys = [*results.observed, *((model, share, "test") for share in SHARES for model in order)]
     rows = [results.row(key) for key in tqdm(keys, desc="intervals", unit="measure")]
     ledger = claims.ledger(results)
     told = {cell: store.read_json(layout.trained(root, *cell) / "history.json") for cell in cells(params)}

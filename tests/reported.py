@@ -134,7 +134,7 @@ class Measured:
     def difference(self, plus, minus):
         return self._around(self.observed[plus] - (self.observed[minus] if minus else 0))
 
-    def share_of_gap(self, key, low, high):
+    def share_of_gap(self, key, low, high, *, here):
         own, bottom, top = (self.observed[one] for one in (key, low, high))
         return self._around((own - bottom) / (top - bottom))
 

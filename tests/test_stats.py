@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import norm
+from scipy.stats import norm, ttest_1samp
 
 from fieldmark.core import store
 from fieldmark.core.contracts import Score
@@ -17,6 +17,7 @@ from fieldmark.stats import (
     from_table,
     interval,
     share_of_gap,
+    share_over_splits,
     to_table,
     verdict,
 )
@@ -200,6 +201,40 @@ def test_a_share_of_what_may_be_no_gap_is_unknown():
     assert np.isnan([found.low, found.high]).all()
     assert 400 < found.lost < 600
     assert np.isnan(share_of_gap(low, high, low, **HOW)[:3]).all()  # no gap at all
+
+
+def seeds(*values) -> list[Observed]:
+    return [observed([value], ["a"]) for value in values]
+
+
+def test_the_share_over_splits_is_every_share_that_a_t_test_allows():
+    low, some, high = seeds(0.61, 0.64, 0.68, 0.76), seeds(0.91, 0.93, 0.91, 0.95), seeds(0.85, 0.92, 0.96, 0.93)
+    found = share_over_splits(some, low, high, level=0.9)
+    assert found.mean == share_of_gap(some, low, high, **HOW).mean and found[3:] == (4, 4, 0)
+    bottom, reached, top = (np.array([one.score.value for one in side]) for side in (low, some, high))
+    for end in (found.low, found.high):
+        rest = reached - bottom - end * (top - bottom)
+        assert ttest_1samp(rest, 0).pvalue == pytest.approx(0.1)
+
+
+def test_the_share_over_splits_of_a_gap_that_is_always_the_same_is_a_t_interval():
+    # Shares 1/4, 1/2, 3/4: mean 1/2, deviation 1/4, and t = 4.303 for three seeds.
+    found = share_over_splits(seeds(0.5, 0.6, 0.7), seeds(0.4, 0.4, 0.4), seeds(0.8, 0.8, 0.8), level=0.95)
+    assert found[:3] == pytest.approx((0.5, 0.5 - 4.3027 / 4 / 3**0.5, 0.5 + 4.3027 / 4 / 3**0.5), abs=1e-4)
+    low, high = seeds(0.4, 0.5, 0.5), seeds(0.8, 0.9, 0.8)
+    assert share_over_splits(high, low, high, level=0.95)[:3] == (1, 1, 1)
+    assert share_over_splits(low, low, high, level=0.95)[:3] == (0, 0, 0)
+
+
+def test_the_share_over_splits_is_unknown_where_there_may_be_no_gap():
+    low, high = seeds(0.5, 0.6, 0.7), seeds(0.9, 0.5, 0.8)  # 0.4, -0.1, 0.1
+    found = share_over_splits(high, low, high, level=0.95)
+    assert found.mean == 1 and np.isnan([found.low, found.high]).all()
+    assert np.isnan(share_over_splits(low, high, low, level=0.95).mean)
+    alone = share_over_splits(low[:1], low[:1], high[:1], level=0.95)
+    assert alone.mean == 0 and np.isnan(alone.low)  # one split says nothing of others
+    with pytest.raises(ValueError, match="the same seeds: 1, 3, 3"):
+        share_over_splits(low[:1], low, high, level=0.95)
 
 
 def test_a_share_needs_the_same_seeds():

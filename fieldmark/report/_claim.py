@@ -12,7 +12,8 @@ class Claim(NamedTuple):
     """That ``plus`` exceeds ``minus`` (or 0, where there is none) by at least ``threshold``, on the test part.
 
     A threshold below 0 claims that hardly anything is lost. With ``full`` what counts is the share of the way from
-    ``minus`` to ``full`` that ``plus`` comes. With ``at_most`` the claim is that ``plus`` stays below the threshold.
+    ``minus`` to ``full`` that ``plus`` comes; with ``here`` too, the interval is about other splits of these sources
+    and not about other sources. With ``at_most`` the claim is that ``plus`` stays below the threshold.
     """
 
     name: str  # of the row: E1, K3, ...
@@ -24,6 +25,7 @@ class Claim(NamedTuple):
     full: Side | None = None
     floor: float | None = None  # the interval's lower end must reach it too
     at_most: bool = False
+    here: bool = False
     about: str = "method"  # or "benchmark": whether the data test what they should
 
     def sides(self) -> Iterator[Side]:

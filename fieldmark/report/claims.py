@@ -9,14 +9,14 @@ from typing import Any, Protocol
 
 from fieldmark.core.contracts import Interval
 from fieldmark.report._claim import Claim, Key, Side, candidates, needed
-from fieldmark.report.claimed import amt, anchornet, benchmark, ersm, ifam, two_stage
+from fieldmark.report.claimed import amt, anchornet, benchmark, ersm, ifam, two_stage, two_stage_causes
 from fieldmark.report.leaderboard import figure, title
 from fieldmark.report.verdicts import INCONCLUSIVE, NOT_RUN, PARTLY, REFUTED, SUPPORTED, Bar, verdict
 
 #: Paired by seed and source; decided on the test part.
 PAPERS: dict[str, tuple[Claim, ...]] = {
     "The benchmark": benchmark.CLAIMS,
-    "Looking twice": two_stage.CLAIMS,
+    "Looking twice": two_stage.CLAIMS + two_stage_causes.CLAIMS,
     "Energy-regularised spatial masking": ersm.CLAIMS,
     "Attention masks and their transformation": amt.CLAIMS,
     "AnchorNet": anchornet.CLAIMS,
@@ -38,8 +38,8 @@ class Results(Protocol):
     def difference(self, plus: Key, minus: Key | None) -> Interval:
         """Return plus minus minus, paired; or plus alone."""
 
-    def share_of_gap(self, key: Key, low: Key, high: Key) -> Interval:
-        """Return the share of the way from ``low`` to ``high`` that ``key`` comes, paired."""
+    def share_of_gap(self, key: Key, low: Key, high: Key, *, here: bool) -> Interval:
+        """Return the share of the way from ``low`` to ``high`` that ``key`` comes; ``here``: on these sources alone."""
 
 
 def ledger(results: Results, claims: Sequence[Claim] = CLAIMS) -> list[dict[str, Any]]:
@@ -54,7 +54,7 @@ def entry(claim: Claim, results: Results) -> dict[str, Any]:
         return unjudged(claim, missing)
     keys = [_chosen(side, results) for side in claim.sides()]
     if claim.full:
-        found = results.share_of_gap(keys[0], keys[1], keys[2])
+        found = results.share_of_gap(keys[0], keys[1], keys[2], here=claim.here)
     else:
         found = results.difference(keys[0], keys[1] if claim.minus else None)
     return judged(claim, found, [model for model, _, _ in keys])
@@ -119,7 +119,8 @@ def _compared(claim: Claim, models: Sequence[str]) -> str:
     """Say what was computed."""
     names = [f"{title(side[1])} of {model}" for model, side in zip(models, claim.sides(), strict=True)]
     if claim.full:
-        return f"{names[0]}: share of the way from {models[1]} to {models[2]}"
+        where = ", on these sources" if claim.here else ""
+        return f"{names[0]}: share of the way from {models[1]} to {models[2]}{where}"
     chosen = [model for model, side in zip(models, claim.sides(), strict=True) if len(candidates(side)) > 1]
     return " minus ".join(names) + (f" ({', '.join(chosen)}: best on validation)" if chosen else "")
 

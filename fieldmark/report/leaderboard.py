@@ -17,6 +17,7 @@ _TITLES = {  # in the order to show them
     "average": "average",
     "worst_group": "worst group",
     "gap_closed": "gap closed",
+    "gap_closed_here": "gap closed, on these objects",
     "bg_gap": "BG-Gap",
     "token_auc": "mask AUC",
     "alignment_gap": "alignment gap",
@@ -100,7 +101,11 @@ MEANINGS = {
     "gap_closed": (
         "Worst-group accuracy on the way from the plain network (0) to the true mask on the pixels (1); unknown where"
         " the two can't be told apart."
-    )
+    ),
+    "gap_closed_here": (
+        "The same share; its interval says what other splits of these objects and scenes would give, and nothing of"
+        " other objects."
+    ),
 }
 
 
