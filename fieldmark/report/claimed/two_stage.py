@@ -12,6 +12,7 @@ _TRUTH: Side = ("oracle_mask", "worst_group")
 _ZOOM: Side = ("zoom", "worst_group")
 _SEES: Side = ("zoom_saliency", "worst_group")
 _MASKED: Side = ("zoom_masked", "worst_group")
+_LARGE: Side = ("zoom_masked_224", "worst_group")
 _ZOOMS = ("zoom", "zoom_norm", "zoom_cam", "zoom_amt")
 
 CLAIMS = (
@@ -114,6 +115,27 @@ CLAIMS = (
         "Whatever the split of these objects, mask and zoom together close the whole gap.",
         "ours",
         plus=_MASKED,
+        minus=_PLAIN,
+        full=_TRUTH,
+        threshold=1.0,
+        floor=0.85,
+        here=True,
+    ),
+    Claim(
+        "Z25",
+        "More pixels as well: mask and zoom together, on pictures of 224 px, close the whole gap.",
+        "ours",
+        plus=_LARGE,
+        minus=_PLAIN,
+        full=_TRUTH,
+        threshold=1.0,
+        floor=0.85,
+    ),
+    Claim(
+        "Z25 here",
+        "Whatever the split of these objects, mask and zoom together on 224 px close the whole gap.",
+        "ours",
+        plus=_LARGE,
         minus=_PLAIN,
         full=_TRUTH,
         threshold=1.0,

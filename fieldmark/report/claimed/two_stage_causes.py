@@ -7,6 +7,7 @@ _TRUTH: Side = ("oracle_mask", "worst_group")
 _ZOOM: Side = ("zoom", "worst_group")
 _SEES: Side = ("zoom_saliency", "worst_group")
 _MASKED: Side = ("zoom_masked", "worst_group")
+_LARGE: Side = ("zoom_masked_224", "worst_group")
 _ZOOMS = ("zoom", "zoom_norm", "zoom_cam", "zoom_amt")
 
 CLAIMS = (
@@ -142,5 +143,19 @@ CLAIMS = (
         "ours",
         plus=_MASKED,
         minus=("erm_224", "worst_group"),
+    ),
+    Claim(
+        "Z26",
+        "What is learned pays on 224 px too: mask and zoom together beat the zoom around the strongest features there.",
+        "ours",
+        plus=_LARGE,
+        minus=("zoom_norm_224", "worst_group"),
+    ),
+    Claim(
+        "Z27",
+        "It is not the compute there either: they beat the plain network on a picture as dear as two looks at 224 px.",
+        "ours",
+        plus=_LARGE,
+        minus=("erm_320", "worst_group"),
     ),
 )
