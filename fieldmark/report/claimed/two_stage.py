@@ -7,139 +7,71 @@ been seen to miss its floor.
 
 from fieldmark.report._claim import Claim, Side
 
-_PLAIN: Side = ("erm", "worst_group")
-_TRUTH: Side = ("oracle_mask", "worst_group")
-_ZOOM: Side = ("zoom", "worst_group")
-_SEES: Side = ("zoom_saliency", "worst_group")
-_MASKED: Side = ("zoom_masked", "worst_group")
-_LARGE: Side = ("zoom_masked_224", "worst_group")
-_ZOOMS = ("zoom", "zoom_norm", "zoom_cam", "zoom_amt")
+PLAIN: Side = ("erm", "worst_group")
+TRUTH: Side = ("oracle_mask", "worst_group")
+ZOOM: Side = ("zoom", "worst_group")
+SEES: Side = ("zoom_saliency", "worst_group")
+MASKED: Side = ("zoom_masked", "worst_group")
+LARGE: Side = ("zoom_masked_224", "worst_group")
+ZOOMS = ("zoom", "zoom_norm", "zoom_cam", "zoom_amt")
+
+
+def _closes(name: str, claim: str, plus: Side, *, here: bool = False) -> Claim:
+    """Return the claim that a model closes the whole gap."""
+    return Claim(name, claim, "ours", plus=plus, minus=PLAIN, full=TRUTH, threshold=1.0, floor=0.85, here=here)
+
 
 CLAIMS = (
-    Claim(
-        "Z1",
-        "Looking again where ERSM looked closes the whole gap between the plain network and the true mask.",
-        "ours",
-        plus=_ZOOM,
-        minus=_PLAIN,
-        full=_TRUTH,
-        threshold=1.0,
-        floor=0.85,
+    _closes(
+        "Z1", "Looking again where ERSM looked closes the whole gap between the plain network and the true mask.", ZOOM
     ),
-    Claim(
+    _closes(
         "Z1 here",
         "Whatever the split of these objects, looking again where ERSM looked closes the whole gap.",
-        "ours",
-        plus=_ZOOM,
-        minus=_PLAIN,
-        full=_TRUTH,
-        threshold=1.0,
-        floor=0.85,
+        ZOOM,
         here=True,
     ),
-    Claim(
+    _closes(
         "Z11",
         "The simple way is enough: the zoom around the strongest features, without any training of the first stage,"
         " closes the whole gap.",
-        "ours",
-        plus=("zoom_norm", "worst_group"),
-        minus=_PLAIN,
-        full=_TRUTH,
-        threshold=1.0,
-        floor=0.85,
+        ("zoom_norm", "worst_group"),
     ),
-    Claim(
+    _closes(
         "Z11 here",
         "Whatever the split of these objects, the zoom around the strongest features closes the whole gap.",
-        "ours",
-        plus=("zoom_norm", "worst_group"),
-        minus=_PLAIN,
-        full=_TRUTH,
-        threshold=1.0,
-        floor=0.85,
+        ("zoom_norm", "worst_group"),
         here=True,
     ),
-    Claim(
-        "Z13",
-        "Whatever is best on validation among the zooms closes the whole gap.",
-        "ours",
-        plus=(_ZOOMS, "worst_group"),
-        minus=_PLAIN,
-        full=_TRUTH,
-        threshold=1.0,
-        floor=0.85,
-    ),
-    Claim(
+    _closes("Z13", "Whatever is best on validation among the zooms closes the whole gap.", (ZOOMS, "worst_group")),
+    _closes(
         "Z14",
         "More detail helps: the zoom around the strongest features, on pictures of 224 px, closes the whole gap.",
-        "ours",
-        plus=("zoom_norm_224", "worst_group"),
-        minus=_PLAIN,
-        full=_TRUTH,
-        threshold=1.0,
-        floor=0.85,
+        ("zoom_norm_224", "worst_group"),
     ),
-    Claim(
+    _closes(
         "Z14 here",
         "Whatever the split of these objects, that zoom on pictures of 224 px closes the whole gap.",
-        "ours",
-        plus=("zoom_norm_224", "worst_group"),
-        minus=_PLAIN,
-        full=_TRUTH,
-        threshold=1.0,
-        floor=0.85,
+        ("zoom_norm_224", "worst_group"),
         here=True,
     ),
-    Claim(
-        "Z17",
-        "A head that learned elsewhere to find objects can aim: its zoom closes the whole gap.",
-        "ours",
-        plus=_SEES,
-        minus=_PLAIN,
-        full=_TRUTH,
-        threshold=1.0,
-        floor=0.85,
-    ),
-    Claim(
+    _closes("Z17", "A head that learned elsewhere to find objects can aim: its zoom closes the whole gap.", SEES),
+    _closes(
         "Z21",
         "Mask and zoom together: where ERSM aims and weighs the second look too, the whole gap is closed.",
-        "ours",
-        plus=_MASKED,
-        minus=_PLAIN,
-        full=_TRUTH,
-        threshold=1.0,
-        floor=0.85,
+        MASKED,
     ),
-    Claim(
+    _closes(
         "Z21 here",
         "Whatever the split of these objects, mask and zoom together close the whole gap.",
-        "ours",
-        plus=_MASKED,
-        minus=_PLAIN,
-        full=_TRUTH,
-        threshold=1.0,
-        floor=0.85,
+        MASKED,
         here=True,
     ),
-    Claim(
-        "Z25",
-        "More pixels as well: mask and zoom together, on pictures of 224 px, close the whole gap.",
-        "ours",
-        plus=_LARGE,
-        minus=_PLAIN,
-        full=_TRUTH,
-        threshold=1.0,
-        floor=0.85,
-    ),
-    Claim(
+    _closes("Z25", "More pixels as well: mask and zoom together, on pictures of 224 px, close the whole gap.", LARGE),
+    _closes(
         "Z25 here",
         "Whatever the split of these objects, mask and zoom together on 224 px close the whole gap.",
-        "ours",
-        plus=_LARGE,
-        minus=_PLAIN,
-        full=_TRUTH,
-        threshold=1.0,
-        floor=0.85,
+        LARGE,
         here=True,
     ),
 )

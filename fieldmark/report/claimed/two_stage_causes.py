@@ -1,35 +1,28 @@
 """Ours: a model that looks again, nearer, at where a first one looked. To what does it owe what it gains?"""
 
-from fieldmark.report._claim import Claim, Side
-
-_PLAIN: Side = ("erm", "worst_group")
-_TRUTH: Side = ("oracle_mask", "worst_group")
-_ZOOM: Side = ("zoom", "worst_group")
-_SEES: Side = ("zoom_saliency", "worst_group")
-_MASKED: Side = ("zoom_masked", "worst_group")
-_LARGE: Side = ("zoom_masked_224", "worst_group")
-_ZOOMS = ("zoom", "zoom_norm", "zoom_cam", "zoom_amt")
+from fieldmark.report._claim import Claim
+from fieldmark.report.claimed.two_stage import LARGE, MASKED, PLAIN, SEES, TRUTH, ZOOM, ZOOMS
 
 CLAIMS = (
     Claim(
         "Z2",
         "The first look must be learned: ERSM's zoom beats the zoom around the strongest features.",
         "ours",
-        plus=_ZOOM,
+        plus=ZOOM,
         minus=("zoom_norm", "worst_group"),
     ),
     Claim(
         "Z3",
         "It is not the compute: ERSM's zoom beats the plain network on a larger picture, at the cost of two passes.",
         "ours",
-        plus=_ZOOM,
+        plus=ZOOM,
         minus=("erm_224", "worst_group"),
     ),
     Claim(
         "Z4",
         "It is not longer training: ERSM's zoom beats the plain network trained twice as long.",
         "ours",
-        plus=_ZOOM,
+        plus=ZOOM,
         minus=("erm_continued", "worst_group"),
     ),
     Claim(
@@ -37,8 +30,8 @@ CLAIMS = (
         "It matters where one looks: the zoom at the frame's centre closes less than half of the gap.",
         "ours",
         plus=("zoom_centre", "worst_group"),
-        minus=_PLAIN,
-        full=_TRUTH,
+        minus=PLAIN,
+        full=TRUTH,
         threshold=0.5,
         at_most=True,
     ),
@@ -47,7 +40,7 @@ CLAIMS = (
         "A zoom at a random place gains nothing over the plain network (at most 2 points).",
         "ours",
         plus=("zoom_random", "worst_group"),
-        minus=_PLAIN,
+        minus=PLAIN,
         threshold=0.02,
         at_most=True,
     ),
@@ -55,7 +48,7 @@ CLAIMS = (
         "Z7",
         "ERSM's zoom beats the zoom at the frame's centre.",
         "ours",
-        plus=_ZOOM,
+        plus=ZOOM,
         minus=("zoom_centre", "worst_group"),
     ),
     Claim(
@@ -63,28 +56,28 @@ CLAIMS = (
         "The energy is not what aims: without it the gate's zoom loses at most 2 points.",
         "ours",
         plus=("zoom_gate", "worst_group"),
-        minus=_ZOOM,
+        minus=ZOOM,
         threshold=-0.02,
     ),
     Claim(
         "Z9",
         "ERSM's zoom beats the zoom around the evidence of the plain classifier (CAM).",
         "ours",
-        plus=_ZOOM,
+        plus=ZOOM,
         minus=("zoom_cam", "worst_group"),
     ),
     Claim(
         "Z10",
         "Looking twice beats masking once: ERSM's zoom beats ERSM in the worst group.",
         "ours",
-        plus=_ZOOM,
+        plus=ZOOM,
         minus=("ersm", "worst_group"),
     ),
     Claim(
         "Z12",
         "No label is needed: the best zoom loses at most 2 points in the worst group to DFR, which reads group labels.",
         "ours",
-        plus=(_ZOOMS, "worst_group"),
+        plus=(ZOOMS, "worst_group"),
         minus=("dfr_val", "worst_group"),
         threshold=-0.02,
     ),
@@ -106,14 +99,14 @@ CLAIMS = (
         "Z18",
         "Such a head aims better than the strongest features, which need none: its zoom beats theirs.",
         "ours",
-        plus=_SEES,
+        plus=SEES,
         minus=("zoom_norm", "worst_group"),
     ),
     Claim(
         "Z19",
         "It must be a second look: the same head's zoom beats weighting the tokens of the first look by what it sees.",
         "ours",
-        plus=_SEES,
+        plus=SEES,
         minus=("saliency", "worst_group"),
     ),
     Claim(
@@ -127,35 +120,35 @@ CLAIMS = (
         "Z22",
         "A mask on the second look gains something: with ERSM there too the zoom beats averaging the crop.",
         "ours",
-        plus=_MASKED,
-        minus=_ZOOM,
+        plus=MASKED,
+        minus=ZOOM,
     ),
     Claim(
         "Z23",
         "What is learned pays: ERSM's aim and ERSM's second mask beat the zoom around the strongest features.",
         "ours",
-        plus=_MASKED,
+        plus=MASKED,
         minus=("zoom_norm", "worst_group"),
     ),
     Claim(
         "Z24",
         "It is not the compute: mask and zoom together beat the plain network on a larger picture.",
         "ours",
-        plus=_MASKED,
+        plus=MASKED,
         minus=("erm_224", "worst_group"),
     ),
     Claim(
         "Z26",
         "What is learned pays on 224 px too: mask and zoom together beat the zoom around the strongest features there.",
         "ours",
-        plus=_LARGE,
+        plus=LARGE,
         minus=("zoom_norm_224", "worst_group"),
     ),
     Claim(
         "Z27",
         "It is not the compute there either: they beat the plain network on a picture as dear as two looks at 224 px.",
         "ours",
-        plus=_LARGE,
+        plus=LARGE,
         minus=("erm_320", "worst_group"),
     ),
 )
