@@ -18,6 +18,9 @@ import yaml
 
 from fieldmark.core.store import atomic
 
+#: Words of a command line that is DVC's.
+NAMES = ("dvc", "pipelines.dvc")
+
 
 def mend(root: Path) -> list[str]:
     """Repair DVC's files in ``root`` and return one sentence for each repair; safe beside a running DVC."""
@@ -86,7 +89,7 @@ def _release(path: Path) -> list[str]:
 def _is_dvc(pid: int) -> bool:
     """Tell whether process ``pid`` runs, and still is DVC rather than a newcomer with a dead one's number."""
     try:
-        return any(Path(word).name == "dvc" for word in psutil.Process(pid).cmdline()[:4])
+        return any(Path(word).name in NAMES for word in psutil.Process(pid).cmdline()[:4])
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:  # another user's: believe the lock

@@ -1,0 +1,74 @@
+"""The lock file as ``pipelines.dvc`` writes it, against DVC's own."""
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dvc.utils.serialize import YAMLFileCorruptedError, load_yaml, modify_yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.dvc import modified
+
+ROOT = Path(__file__).parent.parent
+WORDS = st.text() | st.sampled_from(["1e5", "12345678e9", "0o17", "12:30", "~", "yes", "0x1f", "1_0", "", "a\nb", "- x"])
+SAID = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    """This repository's lock file, to be changed."""
+    return Path(shutil.copy(ROOT / "dvc.lock", tmp_path))
+
+
+def enter(way: Any, file: Path) -> bytes:
+    """Enter one cell that is known and one that is new; return what the file then is."""
+    with way(str(file)) as data:
+        data["stages"]["report"] = {"cmd": "python -m stages report", "deps": []}
+        data["stages"]["new"] = {"cmd": "python " + "long " * 40, "params": {"params.yaml": {"lr": 1e-3, "sizes": [1, 2]}}}
+    return file.read_bytes()
+
+
+def test_a_cell_is_entered_with_the_bytes_that_dvc_writes(lock: Path) -> None:
+    before = lock.read_bytes()
+    expected = enter(modify_yaml, lock)
+    lock.write_bytes(before)
+    assert enter(modified, lock) == expected != before
+
+
+@given(SAID)
+def test_dvc_reads_whatever_was_written(tmp_path_factory: pytest.TempPathFactory, said: Any) -> None:
+    file = tmp_path_factory.mktemp("lock") / "dvc.lock"
+    with modified(str(file)) as data:
+        data["said"] = said
+    assert load_yaml(str(file)) == {"said": said}
+
+
+def test_a_change_that_fails_leaves_the_file_as_it_was(lock: Path) -> None:
+    before = lock.read_bytes()
+    with suppress(KeyboardInterrupt), modified(str(lock)) as data:
+        del data["stages"]
+        raise KeyboardInterrupt
+    assert lock.read_bytes() == before
+    assert [*lock.parent.iterdir()] == [lock]
+
+
+def test_what_is_no_lock_file_is_refused_and_kept(lock: Path) -> None:
+    lock.write_text("stages: [")
+    with pytest.raises(YAMLFileCorruptedError), modified(str(lock)):
+        raise AssertionError
+    assert lock.read_text() == "stages: ["
+
+
+def test_comments_of_people_stay(tmp_path: Path) -> None:
+    graph = tmp_path / "dvc.yaml"
+    graph.write_text("# why\nstages:\n  pull:  # first\n    cmd: x\n")
+    with modified(str(graph)) as data:
+        data["stages"]["pull"]["cmd"] = "y"
+    assert graph.read_text() == "# why\nstages:\n  pull:  # first\n    cmd: y\n"
