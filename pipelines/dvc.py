@@ -7,6 +7,7 @@ breaks. It also rewrites in place; here a kill leaves the old file or the new on
 """
 
 import sys
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,7 @@ def modified(path: str, fs: Any = None) -> Iterator[dict[str, Any]]:
     yaml = YAML(typ="safe")
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # the order of stages is that in which they ran
+    yaml.representer.add_representer(OrderedDict, yaml.representer.represent_dict.__func__)  # nothing special, to DVC
     with atomic(file) as new, new.open("w", encoding="utf-8") as stream:
         yaml.dump(said, stream)
 

@@ -1,5 +1,8 @@
 """What all tests share: one thread of arithmetic, memory that is kept, and the whole flow on shapes, made once."""
 
+import fcntl
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,15 @@ import torch
 import world as worlds
 
 from fieldmark.core.allocator import keep_memory
+
+
+#: What takes minutes goes first, so that workers end together.
+LONG = ("test_graph", "test_pipelines", "test_apart", "test_stages", "test_audit", "test_attack")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files in front."""
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -18,5 +30,17 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a project with every cell trained, measured and reported; copy it to change it (``world.copy``)."""
-    return worlds.make(tmp_path_factory.mktemp("world") / "project")
+    """Return a project with every cell trained, measured and reported; copy it to change it (``world.copy``).
+
+    It is made once, whatever the number of workers, and each has a copy.
+    """
+    mine = tmp_path_factory.getbasetemp()
+    everyones = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
+    made, done = everyones / "world", everyones / "world.done"
+    with (everyones / "world.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(made, ignore_errors=True)
+            worlds.make(made)
+            done.touch()
+    return worlds.copy(made, tmp_path_factory.mktemp("world") / "project")

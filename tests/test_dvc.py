@@ -1,6 +1,7 @@
 """The lock file as ``pipelines.dvc`` writes it, against DVC's own."""
 
 import shutil
+from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ def enter(way: Any, file: Path) -> bytes:
     """Enter one cell that is known and one that is new; return what the file then is."""
     with way(str(file)) as data:
         data["stages"]["report"] = {"cmd": "python -m stages report", "deps": []}
-        data["stages"]["new"] = {"cmd": "python " + "long " * 40, "params": {"params.yaml": {"lr": 1e-3, "sizes": [1, 2]}}}
+        params = OrderedDict({"params.yaml": OrderedDict(zeta=1e-3, sizes=[1, 2])})
+        data["stages"]["new"] = OrderedDict(cmd="python " + "long " * 40, params=params)
     return file.read_bytes()
 
 

@@ -1,4 +1,7 @@
-"""The real `dvc repro` on a small copy of this repository: what runs again, what is restored, what becomes champion."""
+"""The job on a small copy of this repository: what runs again, what is restored, what becomes champion.
+
+It is made as `make repro` does; plain `dvc repro` goes on from there.
+"""
 
 import json
 import os
@@ -59,8 +62,13 @@ def run(root: Path, *words: str) -> str:
     return done.stdout
 
 
+def repro(root: Path) -> str:
+    """Do what `make repro` does."""
+    return run(root, "pipelines.warm", sys.executable, "-m", "pipelines.dvc", "repro")
+
+
 def ran(said: str) -> set[str]:
-    """Return the stages that `dvc repro` ran."""
+    """Return the stages that DVC ran."""
     return set(re.findall(r"^Running stage '(.*)':", said, re.MULTILINE))
 
 
@@ -82,18 +90,18 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     worlds.write_params(root, **SMALL)
     git(root, "init", "-q")
     commit(root)
-    said = run(root, "dvc", "repro")
+    said = repro(root)
     assert ran(said) == {"pull", "validate", "wire", "split@0", "embed@0", "report", "register"} | cells("erm", "ersm")
     return root
 
 
 @pytest.fixture(scope="module")
 def grown(project: Path) -> tuple[Path, str]:
-    """Return the project with one more model and another option of ERSM, and what `dvc repro` said."""
+    """Return the project with one more model and another option of ERSM, and what DVC said."""
     (project / "fieldmark" / "models" / "left_half.py").write_text(LEFT_HALF)
     worlds.write_params(project, **SMALL | {"models": {"erm": {}, "ersm": {"options": {"lam": 0.01}}, "left_half": {}}})
     commit(project)
-    return project, run(project, "dvc", "repro")
+    return project, repro(project)
 
 
 def test_a_second_repro_has_nothing_to_do(project: Path) -> None:

@@ -74,10 +74,15 @@ def clone(into: Path) -> Path:
 
 def copy(root: Path, into: Path) -> Path:
     """Return a copy whose files may be replaced, as the stages do, but not edited in place: they share their bytes."""
-    shutil.copytree(root, into, copy_function=os.link, ignore=shutil.ignore_patterns("mlruns", "params.yaml"))
+    shutil.copytree(root, into, copy_function=_shared, ignore=shutil.ignore_patterns("mlruns", "params.yaml"))
     shutil.copy(root / "params.yaml", into)
     shutil.copytree(root / "mlruns", into / "mlruns")
     return into
+
+
+def _shared(file: str, into: str) -> None:
+    """Link a file, but for a database: that is written in place."""
+    (shutil.copy if file.endswith(".sqlite") else os.link)(file, into)
 
 
 def files(folder: Path) -> dict[str, str]:
