@@ -11,7 +11,7 @@ import yaml
 from fieldmark.core.errors import FieldmarkError
 
 #: DVC's command line, in the environment this process runs in.
-DVC = (sys.executable, "-m", "pipelines.dvc", "--wait-for-lock")
+DVC = (sys.executable, "-m", "pipelines.fastdvc", "--wait-for-lock")
 
 
 class Cell(NamedTuple):

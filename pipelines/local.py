@@ -40,6 +40,7 @@ class Server(NamedTuple):
             "PREFECT_HOME": str(self.home),
             "PREFECT_API_URL": f"{self.url}/api",
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT),
+            "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "pipelines.console.Console",
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PYTHONPATH": os.pathsep.join([str(CODE), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }

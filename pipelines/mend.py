@@ -19,7 +19,7 @@ import yaml
 from fieldmark.core.store import atomic
 
 #: Words of a command line that is DVC's.
-NAMES = ("dvc", "pipelines.dvc")
+NAMES = ("dvc", "pipelines.fastdvc")
 
 
 def mend(root: Path) -> list[str]:

@@ -11,7 +11,6 @@ import world as worlds
 
 from fieldmark.core.allocator import keep_memory
 
-
 #: What takes minutes goes first, so that workers end together.
 LONG = ("test_graph", "test_pipelines", "test_apart", "test_stages", "test_audit", "test_attack")
 

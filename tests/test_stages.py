@@ -191,8 +191,9 @@ def test_the_energy_on_the_object_is_that_of_its_token_shares(world: Path) -> No
 
 def test_measuring_twice_gives_the_same_bytes(world: Path, tmp_path: Path) -> None:
     root = worlds.copy(world, tmp_path / "copy")
-    for path in [*root.glob("data/evaluated/*-0.*"), *root.glob("data/explained/*-0.*"), *root.glob("data/report/**/*.*")]:
-        path.unlink()
+    for some in ("evaluated/*-0.*", "explained/*-0.*", "report/**/*.*"):
+        for path in (root / "data").glob(some):
+            path.unlink()
     params = worlds.load(root)
     for model in MODELS:
         evaluate.main(params, root, model, 0)

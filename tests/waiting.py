@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 180) -> Any:
     """Return what ``condition`` says once it is true."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

@@ -1,4 +1,4 @@
-"""``python -m pipelines.dvc WORDS...``: DVC, which writes its lock file at once and whole.
+"""``python -m pipelines.fastdvc WORDS...``: DVC, which writes its lock file at once and whole.
 
 After each cell DVC reads and writes all of ``dvc.lock``, nine thousand lines, by a parser in Python that keeps comments
 and line breaks: longer than most cells work (``bench/lock.py``). A lock file has neither, and the same library has a
@@ -35,7 +35,7 @@ def modified(path: str, fs: Any = None) -> Iterator[dict[str, Any]]:
     file = Path(path)
     said: dict[str, Any] = parse_yaml(file.read_text(encoding="utf-8"), path) if file.exists() else {}
     yield said
-    yaml = YAML(typ="safe")
+    yaml: Any = YAML(typ="safe")
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # the order of stages is that in which they ran
     yaml.representer.add_representer(OrderedDict, yaml.representer.represent_dict.__func__)  # nothing special, to DVC
