@@ -4,12 +4,16 @@ import fcntl
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 import world as worlds
 
 from fieldmark.core.allocator import keep_memory
+
+if TYPE_CHECKING:
+    import audited
 
 #: What takes minutes goes first, so that workers end together.
 LONG = ("test_graph", "test_pipelines", "test_apart", "test_stages", "test_audit", "test_attack")
@@ -43,3 +47,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
             worlds.make(made)
             done.touch()
     return worlds.copy(made, tmp_path_factory.mktemp("world") / "project")
+
+
+@pytest.fixture(scope="session")
+def network(tmp_path_factory: pytest.TempPathFactory) -> "audited.ResNetForImageClassification":
+    """Return somebody else's classifier, which leans on the background."""
+    import audited  # takes seconds
+
+    return audited.trained(tmp_path_factory.mktemp("network") / "data")
+
+
+@pytest.fixture(scope="session")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that is no project, where all audits keep their pictures."""
+    return tmp_path_factory.mktemp("audits")

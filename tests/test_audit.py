@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import transformers
 import world
 from tracked_project import git
 
@@ -26,17 +25,6 @@ from stages import embed, evaluate, pull, split, train, validate
 
 NO = float("nan")
 EXPORT = pytest.mark.filterwarnings("ignore:.*treespec.*:FutureWarning", "ignore::DeprecationWarning")
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> transformers.ResNetForImageClassification:
-    return audited.trained(tmp_path_factory.mktemp("network") / "data")
-
-
-@pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder that is no project, where all audits keep their pictures."""
-    return tmp_path_factory.mktemp("audits")
 
 
 def look(what: object, root: Path, **more: object) -> Audit:

@@ -18,17 +18,6 @@ from fieldmark.core.errors import FieldmarkError
 EXPORT = pytest.mark.filterwarnings("ignore:.*treespec.*:FutureWarning", "ignore::DeprecationWarning")
 
 
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> transformers.ResNetForImageClassification:
-    return audited.trained(tmp_path_factory.mktemp("network") / "data")
-
-
-@pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder that is no project, where all audits keep their pictures."""
-    return tmp_path_factory.mktemp("audits")
-
-
 @EXPORT
 def test_an_onnx_file_says_what_it_needs_in_any_of_four_places(network, tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, audited.SIZE, audited.SIZE, 3), np.uint8)
