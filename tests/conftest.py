@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import torch
-import world as worlds
 
 from fieldmark.core.allocator import keep_memory
 
@@ -27,6 +25,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
     """Keep tests that run side by side from fighting for the same cores."""
+    import torch  # here, as all that takes seconds: whoever only hands out tests to workers needs none of it
+
     torch.set_num_threads(1)
     keep_memory()
 
@@ -37,6 +37,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     It is made once, whatever the number of workers, and each has a copy.
     """
+    import world as worlds
+
     mine = tmp_path_factory.getbasetemp()
     everyones = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
     made, done = everyones / "world", everyones / "world.done"
@@ -52,7 +54,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def network(tmp_path_factory: pytest.TempPathFactory) -> "audited.ResNetForImageClassification":
     """Return somebody else's classifier, which leans on the background."""
-    import audited  # takes seconds
+    import audited
 
     return audited.trained(tmp_path_factory.mktemp("network") / "data")
 

@@ -181,8 +181,8 @@ def test_a_cell_that_takes_too_long_ends_with_all_its_children(tmp_path: Path) -
 
 
 def test_a_run_goes_on_when_nobody_reads_what_it_says() -> None:
-    said = "import logging, sys; from pipelines.console import Console; log = logging.getLogger()\n"
-    said += "log.addHandler(Console()); sys.stdin.read(); log.warning('more'); log.warning('more'); sys.exit(7)"
+    said = "import logging, os, sys; from pipelines.console import Console; log = logging.getLogger()\n"
+    said += "log.addHandler(Console()); sys.stdin.read(); log.warning('more'); log.warning('more'); os._exit(7)"
     command = [sys.executable, "-c", said]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin and process.stderr
