@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc import dvcfile
 from dvc.utils.serialize import YAMLFileCorruptedError, load_yaml, modify_yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +37,11 @@ def enter(way: Any, file: Path) -> bytes:
         params = OrderedDict({"params.yaml": OrderedDict(zeta=1e-3, sizes=[1, 2])})
         data["stages"]["new"] = OrderedDict(cmd="python " + "long " * 40, params=params)
     return file.read_bytes()
+
+
+def test_what_is_replaced_is_what_dvc_uses() -> None:
+    assert dvcfile.modify_yaml is modify_yaml
+    assert dvcfile.LOCK_FILE == "dvc.lock"
 
 
 def test_a_cell_is_entered_with_the_bytes_that_dvc_writes(lock: Path) -> None:
