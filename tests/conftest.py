@@ -4,14 +4,11 @@ import fcntl
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 
 from fieldmark.core.allocator import keep_memory
-
-if TYPE_CHECKING:
-    import audited
 
 #: What takes minutes goes first, so that workers end together.
 LONG = ("test_graph", "test_pipelines", "test_apart", "test_stages", "test_audit", "test_attack")
@@ -52,7 +49,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def network(tmp_path_factory: pytest.TempPathFactory) -> "audited.ResNetForImageClassification":
+def network(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Return somebody else's classifier, which leans on the background."""
     import audited
 
