@@ -23,7 +23,7 @@ $(READY): requirements.lock pyproject.toml
 
 repro: setup  ## run the main job: from pull to champion and report
 	@python -m pipelines.mend
-	@python -m pipelines.warm python -m pipelines.fastdvc repro && fieldmark show
+	@python -m pipelines.warm python -m pipelines.parallel && fieldmark show
 
 claims: setup  ## put the papers' claims to the test, five seeds each (hours); verdicts go to data/claims/
 	@python -m pipelines.apart papers papers-zoom papers-shapes papers-scratch papers-vit

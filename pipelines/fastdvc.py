@@ -43,6 +43,11 @@ def modified(path: str, fs: Any = None) -> Iterator[dict[str, Any]]:
         yaml.dump(said, stream)
 
 
-if __name__ == "__main__":
+def run(words: list[str]) -> int:
+    """Do what ``dvc WORDS...`` does and return its exit code."""
     dvcfile.modify_yaml = modified
-    sys.exit(main(sys.argv[1:]))
+    return int(main(words))
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

@@ -13,6 +13,9 @@ from fieldmark.core.errors import FieldmarkError
 #: DVC's command line, in the environment this process runs in.
 DVC = (sys.executable, "-m", "pipelines.fastdvc", "--wait-for-lock")
 
+#: What DVC says after every cell, for people who type.
+HINT = re.compile(r"\s*(To track the changes|git add |To enable auto staging|dvc config core|Use `dvc push`|$)")
+
 
 class Cell(NamedTuple):
     """One element of the graph, and what ``meta`` in ``dvc.yaml`` says about running it."""

@@ -19,13 +19,13 @@ def follow(file: int, grace: float = 0.0) -> None:
 
     Args:
         file: descriptor of a pipe or a socket.
-        grace: seconds that this process has to tidy up after a Ctrl-C.
+        grace: seconds that the group has to tidy up after a Ctrl-C.
     """
     with suppress(OSError):  # a socket may be reset
         while os.read(file, 1024):
             pass
     if grace:
-        os.kill(os.getpid(), signal.SIGINT)
+        os.killpg(0, signal.SIGINT)
         time.sleep(grace)
     os.killpg(0, signal.SIGKILL)
 

@@ -19,7 +19,7 @@ import yaml
 from fieldmark.core.store import atomic
 
 #: Words of a command line that is DVC's.
-NAMES = ("dvc", "pipelines.fastdvc")
+NAMES = ("dvc", "pipelines.fastdvc", "pipelines.parallel")
 
 
 def mend(root: Path) -> list[str]:

@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.concurrency.sync import concurrency
 
 from pipelines import leash, slots
-from pipelines.graph import DVC, Cell
+from pipelines.graph import DVC, HINT, Cell
 from pipelines.mend import mend
 
 #: What may pass: a command ended by SIGHUP, SIGINT, SIGKILL or SIGTERM, or that asks to be tried again (EX_TEMPFAIL:
@@ -28,9 +28,6 @@ MAY_PASS = re.compile(
     r"|dvc\.lock' (validation failed|is invalid|structure is corrupted)",
     re.MULTILINE,
 )
-
-#: What DVC says after every cell, for people who type.
-HINT = re.compile(r"\s*(To track the changes|git add |To enable auto staging|dvc config core|Use `dvc push`|$)")
 
 #: Commands that run now; ``stop_all`` ends them.
 _running: set[subprocess.Popen[bytes]] = set()

@@ -1,0 +1,172 @@
+"""``python -m pipelines.parallel [--jobs N]``: what ``dvc repro`` does, with the same bytes, several cells at a time.
+
+DVC runs one cell after the other, and most cells keep one core busy. Here DVC says once what is not up to date; then
+each of these cells is reproduced, as soon as those it reads from are, by a DVC of its own in a fork of this process,
+which has loaded DVC and done nothing else.
+"""
+
+import argparse
+import os
+import re
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, suppress
+from graphlib import TopologicalSorter
+from importlib import import_module
+from multiprocessing import get_context
+from multiprocessing.connection import wait
+from pathlib import Path
+from threading import RLock, Thread
+
+import psutil
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from tqdm import tqdm
+
+from fieldmark.core.errors import FieldmarkError, exit_on_mistake
+from fieldmark.core.params import load
+from pipelines import fastdvc, leash, slots
+from pipelines.graph import HINT, Cell
+
+FORK = get_context("fork")  # safe: this process has one thread, and has computed nothing
+LATE = ("dvc.commands.repro", "dvc.repo.reproduce", "dvc.stage.cache", "dvc.stage.run", "dvc_data.hashfile.build")
+MEMORY = 1.5e9  # bytes that a cell may want
+TICK = 0.5  # seconds between two looks at what runs
+GRACE = 5.0  # seconds that a cell has to tidy up after a Ctrl-C
+TAIL = 400  # bytes in which the last state of a progress bar is found
+
+
+class Running:
+    """A cell that runs, and the row of the terminal where the last of what it says is shown."""
+
+    def __init__(self, cell: Cell, ends: tuple[int, int], row: int) -> None:
+        self.name, self.row = cell.name, row
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115
+        self._bar = tqdm(desc=cell.name, position=row, bar_format="{desc}", leave=False, disable=None)
+        self._process = FORK.Process(target=reproduce, args=(cell, self._log.fileno(), *ends))
+        self._process.start()
+        self.sentinel = self._process.sentinel
+
+    def show(self) -> None:
+        """Show the last of what it said."""
+        size = os.fstat(self._log.fileno()).st_size
+        words = os.pread(self._log.fileno(), TAIL, max(0, size - TAIL)).decode(errors="replace")
+        self._bar.set_description_str(" ".join([self.name, *re.split(r"[\r\n]+", words.strip())[-1:]]))
+
+    def end(self) -> int | None:
+        """Wait for its end, say all that it said, and return its exit code."""
+        self._process.join()
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid or 0, signal.SIGKILL)  # what a killed DVC left running
+        self._bar.close()
+        for line in os.pread(self._log.fileno(), sys.maxsize >> 33, 0).decode(errors="replace").split("\n"):
+            if not HINT.match(text := line.rpartition("\r")[2]):
+                tqdm.write(text)
+        self._log.close()
+        return self._process.exitcode
+
+
+def main(root: Path, jobs: int) -> None:
+    """Bring every cell of the project in ``root`` up to date, at most ``jobs`` at a time.
+
+    Raises:
+        FieldmarkError: DVC can't read the project, or a cell failed; those that ran beside it are finished first.
+    """
+    with ProcessPoolExecutor(1, FORK) as other:
+        cells = {cell.name: cell for cell in other.submit(stale, root).result()}
+    if not cells:
+        print("Data and pipelines are up to date.")
+    order = TopologicalSorter({cell.name: cell.after for cell in cells.values()})
+    order.prepare()
+    ready: list[str] = []
+    failed: list[str] = []
+    running: list[Running] = []
+    ends = os.pipe()  # every cell stops when nobody holds the second one any more, however that came about
+    with tqdm(total=len(cells), desc="reproduce", unit="cell", disable=None if cells else True) as bar:
+        try:
+            while running or (order.is_active() and not failed):
+                ready += sorted(order.get_ready())
+                while ready and len(running) < jobs and not failed:
+                    row = min({*range(1, jobs + 1)} - {cell.row for cell in running})
+                    running.append(Running(cells[ready.pop(0)], ends, row))
+                for cell in ended(running):
+                    running.remove(cell)
+                    if cell.end():
+                        failed.append(cell.name)
+                    else:
+                        order.done(cell.name)
+                        bar.update()
+        finally:
+            os.close(ends[1])
+            for cell in running:
+                cell.end()
+    if failed:
+        raise FieldmarkError(f"{', '.join(failed)} failed, as said above; all that was done is kept for the next run.")
+
+
+def ended(running: list[Running]) -> Iterator[Running]:
+    """Wait a moment, show what is going on, and return who has ended."""
+    over = wait([cell.sentinel for cell in running], TICK)
+    for cell in [*running]:
+        cell.show()
+        if cell.sentinel in over:
+            yield cell
+
+
+def stale(root: Path) -> list[Cell]:
+    """Return the cells that DVC finds changed, and all that read from them.
+
+    Raises:
+        FieldmarkError: DVC can't read the project.
+    """
+    try:
+        with Repo(str(root)) as repo:
+            graph, changed = repo.index.graph, repo.status()
+    except DvcException as error:
+        raise FieldmarkError(f"dvc can't read the graph in {root}: {error}") from None
+    cells = {}
+    for stage in TopologicalSorter(graph.adj).static_order():
+        after = tuple(other.addressing for other in graph[stage] if other.addressing in cells)
+        if after or stage.addressing in changed:
+            cells[stage.addressing] = Cell(stage.addressing, after, **stage.meta)
+    return [*cells.values()]
+
+
+def reproduce(cell: Cell, log: int, held: int, holds: int) -> None:
+    """Be the process of a cell, on a GPU of its own if it wants one."""
+    os.setsid()
+    os.close(holds)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    Thread(target=leash.follow, args=[held, GRACE], daemon=True).start()
+    with ExitStack() as stack:
+        if cell.gpu and slots.gpus():
+            os.environ["CUDA_VISIBLE_DEVICES"] = stack.enter_context(slots.take(Path(".cache"))).gpu
+        sys.exit(fastdvc.run(["--wait-for-lock", "repro", "--single-item", cell.name]))
+
+
+def together(root: Path) -> int:
+    """Return how many cells keep this machine busy, as far as its memory goes."""
+    cores = (os.cpu_count() or 1) // load(root / "params.yaml").threads
+    return max(1, min(cores, int(psutil.virtual_memory().available / MEMORY)))
+
+
+def _command() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--jobs", type=int, help="cells at a time (default: as many as keep all cores busy)")
+    jobs = parser.parse_args().jobs
+    tqdm.monitor_interval = 0  # no thread
+    tqdm.set_lock(RLock())  # not shared with forks: one that is killed while it holds the lock would keep all waiting
+    for module in LATE:
+        import_module(module)
+    try:
+        main(Path.cwd(), jobs or together(Path.cwd()))
+    except KeyboardInterrupt:
+        raise FieldmarkError("stopped. What is done is kept for the next run.") from None
+
+
+if __name__ == "__main__":
+    exit_on_mistake(_command)
