@@ -40,7 +40,7 @@ def start(root: Path) -> subprocess.Popen[bytes]:
     """Mend what the last run left, then start what ``make repro`` does, in a process group of its own."""
     subprocess.run([sys.executable, "-m", "pipelines.mend", root], cwd=CODE, check=True)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    command = [sys.executable, "-m", "pipelines.warm", sys.executable, "-m", "pipelines.fastdvc", "repro", "--quiet"]
+    command = [sys.executable, "-m", "pipelines.warm", sys.executable, "-m", "pipelines.parallel", "--jobs", "2"]
     return subprocess.Popen(command, cwd=root, env={**os.environ, "PATH": path}, start_new_session=True)
 
 

@@ -14,7 +14,9 @@ from fieldmark.core.errors import FieldmarkError
 DVC = (sys.executable, "-m", "pipelines.fastdvc", "--wait-for-lock")
 
 #: What DVC says after every cell, for people who type.
-HINT = re.compile(r"\s*(To track the changes|git add |To enable auto staging|dvc config core|Use `dvc push`|$)")
+HINT = re.compile(
+    r"\s*(Data and pipelines are up|To track the changes|git add |To enable auto staging|dvc config core|Use `dvc push`|$)"
+)
 
 
 class Cell(NamedTuple):

@@ -48,6 +48,8 @@ class Running:
         self._bar = tqdm(desc=cell.name, position=row, bar_format="{desc}", leave=False, disable=None)
         self._process = FORK.Process(target=reproduce, args=(cell, self._log.fileno(), *ends))
         self._process.start()
+        assert self._process.pid is not None
+        self._pid = self._process.pid
         self.sentinel = self._process.sentinel
 
     def show(self) -> None:
@@ -60,51 +62,59 @@ class Running:
         """Wait for its end, say all that it said, and return its exit code."""
         self._process.join()
         with suppress(ProcessLookupError):
-            os.killpg(self._process.pid or 0, signal.SIGKILL)  # what a killed DVC left running
+            os.killpg(self._pid, signal.SIGKILL)  # what a killed DVC left running
         self._bar.close()
-        for line in os.pread(self._log.fileno(), sys.maxsize >> 33, 0).decode(errors="replace").split("\n"):
-            if not HINT.match(text := line.rpartition("\r")[2]):
-                tqdm.write(text)
-        self._log.close()
+        self._log.seek(0)
+        with self._log:
+            for line in self._log.read().decode(errors="replace").split("\n"):
+                if not HINT.match(text := line.rpartition("\r")[2]):
+                    tqdm.write(text)
         return self._process.exitcode
 
 
-def main(root: Path, jobs: int) -> None:
-    """Bring every cell of the project in ``root`` up to date, at most ``jobs`` at a time.
+def main(jobs: int) -> None:
+    """Bring every cell of the project in this folder up to date, at most ``jobs`` at a time.
 
     Raises:
         FieldmarkError: DVC can't read the project, or a cell failed; those that ran beside it are finished first.
     """
     with ProcessPoolExecutor(1, FORK) as other:
-        cells = {cell.name: cell for cell in other.submit(stale, root).result()}
+        cells = {cell.name: cell for cell in other.submit(stale).result()}
     if not cells:
         print("Data and pipelines are up to date.")
+    elif failed := side_by_side(cells, jobs):
+        raise FieldmarkError(f"{', '.join(failed)} failed, as said above; all that was done is kept for the next run.")
+
+
+def side_by_side(cells: dict[str, Cell], jobs: int) -> list[str]:
+    """Run ``cells``, of those that can run the first ones first; return the names of those that failed."""
     order = TopologicalSorter({cell.name: cell.after for cell in cells.values()})
     order.prepare()
     ready: list[str] = []
     failed: list[str] = []
     running: list[Running] = []
-    ends = os.pipe()  # every cell stops when nobody holds the second one any more, however that came about
-    with tqdm(total=len(cells), desc="reproduce", unit="cell", disable=None if cells else True) as bar:
-        try:
-            while running or (order.is_active() and not failed):
-                ready += sorted(order.get_ready())
-                while ready and len(running) < jobs and not failed:
-                    row = min({*range(1, jobs + 1)} - {cell.row for cell in running})
-                    running.append(Running(cells[ready.pop(0)], ends, row))
-                for cell in ended(running):
-                    running.remove(cell)
-                    if cell.end():
-                        failed.append(cell.name)
-                    else:
-                        order.done(cell.name)
-                        bar.update()
-        finally:
-            os.close(ends[1])
-            for cell in running:
-                cell.end()
-    if failed:
-        raise FieldmarkError(f"{', '.join(failed)} failed, as said above; all that was done is kept for the next run.")
+    held, holds = os.pipe()  # every cell stops when nobody holds the second one any more, however that came about
+    bar = tqdm(total=len(cells), desc="reproduce", unit="cell", disable=None)
+    try:
+        while running or (order.is_active() and not failed):
+            ready = sorted([*ready, *order.get_ready()], key=[*cells].index)
+            while ready and len(running) < jobs and not failed:
+                row = min({*range(1, jobs + 1)} - {cell.row for cell in running})
+                running.append(Running(cells[ready.pop(0)], (held, holds), row))
+            for cell in ended(running):
+                running.remove(cell)
+                if cell.end():
+                    failed.append(cell.name)
+                else:
+                    order.done(cell.name)
+                    bar.update()
+    finally:
+        os.close(holds)
+        for cell in running:
+            cell.end()
+        os.close(held)
+        bar.close()
+    return failed
 
 
 def ended(running: list[Running]) -> Iterator[Running]:
@@ -116,23 +126,28 @@ def ended(running: list[Running]) -> Iterator[Running]:
             yield cell
 
 
-def stale(root: Path) -> list[Cell]:
-    """Return the cells that DVC finds changed, and all that read from them.
+def stale() -> list[Cell]:
+    """Return the cells that DVC finds changed and all that read from them, in the order of ``dvc.yaml``.
 
     Raises:
         FieldmarkError: DVC can't read the project.
     """
     try:
-        with Repo(str(root)) as repo:
+        with Repo() as repo:
             graph, changed = repo.index.graph, repo.status()
     except DvcException as error:
-        raise FieldmarkError(f"dvc can't read the graph in {root}: {error}") from None
-    cells = {}
-    for stage in TopologicalSorter(graph.adj).static_order():
-        after = tuple(other.addressing for other in graph[stage] if other.addressing in cells)
-        if after or stage.addressing in changed:
-            cells[stage.addressing] = Cell(stage.addressing, after, **stage.meta)
-    return [*cells.values()]
+        raise FieldmarkError(f"dvc can't read the graph in {Path.cwd()}: {error}") from None
+    reads = {stage.addressing: [other.addressing for other in graph[stage]] for stage in graph}
+    todo: set[str] = set()
+    for name in TopologicalSorter(reads).static_order():
+        if name in changed or not todo.isdisjoint(reads[name]):
+            todo.add(name)
+    after = {name: tuple(other for other in reads[name] if other in todo) for name in todo}
+    return [
+        Cell(stage.addressing, after[stage.addressing], **stage.meta or {})
+        for stage in graph
+        if stage.addressing in todo
+    ]
 
 
 def reproduce(cell: Cell, log: int, held: int, holds: int) -> None:
@@ -148,9 +163,9 @@ def reproduce(cell: Cell, log: int, held: int, holds: int) -> None:
         sys.exit(fastdvc.run(["--wait-for-lock", "repro", "--single-item", cell.name]))
 
 
-def together(root: Path) -> int:
+def together() -> int:
     """Return how many cells keep this machine busy, as far as its memory goes."""
-    cores = (os.cpu_count() or 1) // load(root / "params.yaml").threads
+    cores = (os.cpu_count() or 1) // load(Path("params.yaml")).threads
     return max(1, min(cores, int(psutil.virtual_memory().available / MEMORY)))
 
 
@@ -163,7 +178,7 @@ def _command() -> None:
     for module in LATE:
         import_module(module)
     try:
-        main(Path.cwd(), jobs or together(Path.cwd()))
+        main(jobs or together())
     except KeyboardInterrupt:
         raise FieldmarkError("stopped. What is done is kept for the next run.") from None
 

@@ -3,16 +3,19 @@
 import shutil
 from collections import OrderedDict
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dvc import dvcfile
-from dvc.utils.serialize import YAMLFileCorruptedError, load_yaml, modify_yaml
+from dvc.utils import strictyaml
+from dvc.utils.serialize import YAMLFileCorruptedError, load_yaml, modify_yaml, parse_yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.fastdvc import modified
+from pipelines import fastdvc
+from pipelines.fastdvc import MEMO, modified, parsed
 
 ROOT = Path(__file__).parent.parent
 TRICKY = ["1e5", "12345678e9", "0o17", "12:30", "~", "yes", "0x1f", "1_0", "", "a\nb", "- x"]
@@ -35,12 +38,13 @@ def enter(way: Any, file: Path) -> bytes:
     with way(str(file)) as data:
         data["stages"]["report"] = {"cmd": "python -m stages report", "deps": []}
         params = OrderedDict({"params.yaml": OrderedDict(zeta=1e-3, sizes=[1, 2])})
-        data["stages"]["new"] = OrderedDict(cmd="python " + "long " * 40, params=params)
+        data["stages"]["without_end"] = OrderedDict(cmd="python " + "long " * 40, params=params)
     return file.read_bytes()
 
 
 def test_what_is_replaced_is_what_dvc_uses() -> None:
     assert dvcfile.modify_yaml is modify_yaml
+    assert strictyaml.parse_yaml is parse_yaml
     assert dvcfile.LOCK_FILE == "dvc.lock"
 
 
@@ -57,6 +61,40 @@ def test_dvc_reads_whatever_was_written(tmp_path_factory: pytest.TempPathFactory
     with modified(str(file)) as data:
         data["said"] = said
     assert load_yaml(str(file)) == {"said": said}
+
+
+def test_cells_lie_in_the_order_of_their_names_whenever_they_ended(tmp_path: Path) -> None:
+    for names in ("ab", "ba"):
+        for name in names:
+            with modified(str(tmp_path / names / "dvc.lock")) as data:
+                data.setdefault("stages", {})[name] = {"cmd": name}
+    first, second = (tmp_path / names / "dvc.lock" for names in ("ab", "ba"))
+    assert first.read_bytes() == second.read_bytes() == b"stages:\n  a:\n    cmd: a\n  b:\n    cmd: b\n"
+
+
+def test_what_was_written_last_is_read_without_parsing_and_nothing_else_is(
+    lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (lock.parent / MEMO.parent).mkdir(parents=True)
+    written = enter(modified, lock).decode()
+    expected = parse_yaml(written, str(lock))
+    monkeypatch.setattr(fastdvc, "parse_yaml", lambda *words: "parsed")
+    assert parsed(written, str(lock)) == expected
+    assert [*parsed(written, str(lock))["stages"]] == [*expected["stages"]]
+    assert parsed(written, str(lock), "rt") == parsed(written + " ", str(lock)) == "parsed"
+    (lock.parent / MEMO).write_text("{")
+    assert parsed(written, str(lock)) == "parsed"
+
+
+@pytest.mark.parametrize("said", [{1: "a number"}, {"a": date(2026, 1, 1)}], ids=str)
+def test_what_json_cannot_say_is_parsed(tmp_path: Path, said: Any) -> None:
+    lock = tmp_path / "dvc.lock"
+    (tmp_path / MEMO.parent).mkdir(parents=True)
+    with modified(str(lock)) as data:
+        data["said"] = said
+    assert not (tmp_path / MEMO).exists()
+    with modified(str(lock)) as data:
+        assert data == {"said": said}
 
 
 def test_a_change_that_fails_leaves_the_file_as_it_was(lock: Path) -> None:

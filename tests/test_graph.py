@@ -64,7 +64,7 @@ def run(root: Path, *words: str) -> str:
 
 def repro(root: Path) -> str:
     """Do what `make repro` does."""
-    return run(root, "pipelines.warm", sys.executable, "-m", "pipelines.fastdvc", "repro")
+    return run(root, "pipelines.warm", sys.executable, "-m", "pipelines.parallel", "--jobs", "2")
 
 
 def ran(said: str) -> set[str]:

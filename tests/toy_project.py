@@ -1,7 +1,11 @@
 """A DVC project of a few seconds, shaped like the real one: pull, cells of a matrix, a GPU stage, a leaderboard."""
 
+import atexit
+import shutil
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 
 CELL = """
@@ -75,20 +79,30 @@ TROUBLES = """
 
 def make(root: Path, troubles: str = "") -> Path:
     """Write and commit the project; ``log/`` tells who ran when and is no output."""
-    root.mkdir(parents=True)
+    shutil.copytree(_empty(), root)
     (root / "cell.py").write_text(CELL)
     (root / "dvc.yaml").write_text(GRAPH + troubles)
     (root / "params.yaml").write_text("models: [a, b]\nseeds: [0, 1]\n")
     (root / ".gitignore").write_text("log/\n.cache/\ndata/\n")
+    who = ["-c", "user.name=toy", "-c", "user.email=toy@example.org"]
+    for words in (["add", "--all"], [*who, "commit", "--quiet", "--message", "toy"]):
+        subprocess.run(["git", *words], cwd=root, check=True)
+    (root / "log").mkdir()
+    return root
+
+
+@cache
+def _empty() -> Path:
+    """Return a project of DVC's without a graph, made once."""
+    root = Path(tempfile.mkdtemp(prefix="toy-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    dvc = [sys.executable, "-m", "dvc"]
     for command in (
         ["git", "init", "--quiet"],
-        [sys.executable, "-m", "dvc", "init", "--quiet"],
-        [sys.executable, "-m", "dvc", "config", "cache.type", "hardlink,copy"],
-        ["git", "add", "--all"],
-        ["git", "-c", "user.name=toy", "-c", "user.email=toy@example.org", "commit", "--quiet", "--message", "toy"],
+        [*dvc, "init", "--quiet"],
+        [*dvc, "config", "cache.type", "hardlink,copy"],
     ):
         subprocess.run(command, cwd=root, check=True)
-    (root / "log").mkdir()
     return root
 
 
