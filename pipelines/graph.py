@@ -15,7 +15,7 @@ DVC = (sys.executable, "-m", "pipelines.fastdvc", "--wait-for-lock")
 
 #: What DVC says after every cell, for people who type.
 HINT = re.compile(
-    r"\s*(Data and pipelines are up|To track the changes|git add |To enable auto staging|dvc config core|Use `dvc push`|$)"
+    r"\s*(Data and pipelines are up|To track the changes|git add |To enable auto|dvc config core|Use `dvc push`|$)"
 )
 
 
