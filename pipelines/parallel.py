@@ -19,12 +19,13 @@ from importlib import import_module
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from pathlib import Path
-from threading import RLock, Thread
+from threading import Thread
 
 import psutil
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
-from tqdm import tqdm
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from fieldmark.core.errors import FieldmarkError, exit_on_mistake
 from fieldmark.core.params import load
@@ -42,33 +43,32 @@ TAIL = 400  # bytes in which the last state of a progress bar is found
 class Running:
     """A cell that runs, and the row of the terminal where the last of what it says is shown."""
 
-    def __init__(self, cell: Cell, ends: tuple[int, int], row: int) -> None:
-        self.name, self.row = cell.name, row
+    def __init__(self, cell: Cell, ends: tuple[int, int], shown: Progress) -> None:
+        self.name, self._shown = cell.name, shown
+        self._row = shown.add_task(cell.name, total=None, said="")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
-        self._bar = tqdm(desc=cell.name, position=row, bar_format="{desc}", leave=False, disable=None)
         self._process = FORK.Process(target=reproduce, args=(cell, self._log.fileno(), *ends))
         self._process.start()
         assert self._process.pid is not None
-        self._pid = self._process.pid
-        self.sentinel = self._process.sentinel
+        self._pid, self.sentinel = self._process.pid, self._process.sentinel
 
     def show(self) -> None:
         """Show the last of what it said."""
         size = os.fstat(self._log.fileno()).st_size
         words = os.pread(self._log.fileno(), TAIL, max(0, size - TAIL)).decode(errors="replace")
-        self._bar.set_description_str(" ".join([self.name, *re.split(r"[\r\n]+", words.strip())[-1:]]))
+        self._shown.update(self._row, said=re.split(r"[\r\n]+", words.strip())[-1])
 
     def end(self) -> int | None:
         """Wait for its end, say all that it said, and return its exit code."""
         self._process.join()
         with suppress(ProcessLookupError):
             os.killpg(self._pid, signal.SIGKILL)  # what a killed DVC left running
-        self._bar.close()
+        self._shown.remove_task(self._row)
         self._log.seek(0)
         with self._log:
             for line in self._log.read().decode(errors="replace").split("\n"):
                 if not HINT.match(text := line.rpartition("\r")[2]):
-                    tqdm.write(text)
+                    self._shown.console.out(text, highlight=False)
         return self._process.exitcode
 
 
@@ -93,37 +93,46 @@ def side_by_side(cells: dict[str, Cell], jobs: int) -> list[str]:
     ready: list[str] = []
     failed: list[str] = []
     running: list[Running] = []
+    done = 0
     held, holds = os.pipe()  # every cell stops when nobody holds the second one any more, however that came about
-    bar = tqdm(total=len(cells), desc="reproduce", unit="cell", disable=None)
-    try:
-        while running or (order.is_active() and not failed):
-            ready = sorted([*ready, *order.get_ready()], key=[*cells].index)
-            while ready and len(running) < jobs and not failed:
-                row = min({*range(1, jobs + 1)} - {cell.row for cell in running})
-                running.append(Running(cells[ready.pop(0)], (held, holds), row))
-            for cell in ended(running):
-                running.remove(cell)
-                if cell.end():
-                    failed.append(cell.name)
-                else:
-                    order.done(cell.name)
-                    bar.update()
-    finally:
-        os.close(holds)
-        for cell in running:
-            cell.end()
-        os.close(held)
-        bar.close()
+    with progress() as shown:
+        total = shown.add_task("cells", total=len(cells), said="")
+        try:
+            while running or (order.is_active() and not failed):
+                ready = sorted([*ready, *order.get_ready()], key=[*cells].index)
+                while ready and len(running) < jobs and not failed:
+                    running.append(Running(cells[ready.pop(0)], (held, holds), shown))
+                for cell in ended(running, shown):
+                    running.remove(cell)
+                    if cell.end():
+                        failed.append(cell.name)
+                    else:
+                        order.done(cell.name)
+                        done += 1
+                        shown.update(total, completed=done, said=f"{done} of {len(cells)}")
+        finally:
+            os.close(holds)
+            for cell in running:
+                cell.end()
+            os.close(held)
     return failed
 
 
-def ended(running: list[Running]) -> Iterator[Running]:
+def progress() -> Progress:
+    """Return the rows of the terminal; without a thread of their own, as this process forks."""
+    words = TextColumn("{task.fields[said]}", markup=False, table_column=Column(no_wrap=True, ratio=1))
+    columns = TextColumn("{task.description}"), BarColumn(20), TimeElapsedColumn(), words
+    return Progress(*columns, auto_refresh=False, expand=True, redirect_stdout=False, redirect_stderr=False)
+
+
+def ended(running: list[Running], shown: Progress) -> Iterator[Running]:
     """Wait a moment, show what is going on, and return who has ended."""
     over = wait([cell.sentinel for cell in running], TICK)
     for cell in [*running]:
         cell.show()
         if cell.sentinel in over:
             yield cell
+    shown.refresh()
 
 
 def stale() -> list[Cell]:
@@ -173,8 +182,6 @@ def _command() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, help="cells at a time (default: as many as keep all cores busy)")
     jobs = parser.parse_args().jobs
-    tqdm.monitor_interval = 0  # no thread
-    tqdm.set_lock(RLock())  # not shared with forks: one that is killed while it holds the lock would keep all waiting
     for module in LATE:
         import_module(module)
     try:

@@ -11,7 +11,7 @@ import pytest
 from fieldmark.core.allocator import keep_memory
 
 #: What takes minutes goes first, so that workers end together.
-LONG = ("test_graph", "test_pipelines", "test_apart", "test_stages", "test_audit", "test_attack")
+LONG = ("test_graph", "test_pipelines", "test_apart", "test_stages", "test_audit", "test_attacked_cells")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

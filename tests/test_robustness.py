@@ -1,78 +1,14 @@
-"""Every robustness test is shown an oracle, a constant and a background reader; the known answers are derived by hand.
-
-The toy test part: 4 groups of 5 examples (bird, mammal x land, water). Birds go with water, mammals with land.
-"""
+"""Every robustness test is shown an oracle, a constant and a background reader; known answers are derived by hand."""
 
 import numpy as np
 import pandas as pd
 import pytest
-import toy_attack
+from toy_classifiers import CLASSES, background_reader, constant, oracle, recipes, scores, vary
 
 from fieldmark.core import plugins
-from fieldmark.core.contracts import Score
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.robustness._accuracy import correct
 
-CLASSES = ("bird", "mammal")
-PAIRS = {"bird": "water", "mammal": "land"}
-TRAIN = {"bird on water": 0.5, "mammal on land": 0.45, "bird on land": 0.03, "mammal on water": 0.02}
 TESTS = plugins.names("robustness")
-
-
-def recipes() -> pd.DataFrame:
-    cells = [(label, background, n) for label in CLASSES for background in ("land", "water") for n in range(5)]
-    table = pd.DataFrame(cells, columns=["label", "background", "n"])
-    table["group"] = table["label"] + " on " + table["background"]
-    table["example_id"] = table["group"] + " " + table["n"].astype(str)
-    return table
-
-
-def vary(name: str, table: pd.DataFrame) -> pd.DataFrame:
-    """Other backgrounds, and what can't be seen any more; the variants not named here leave all as it is."""
-    kind, _, number = name.partition(":")
-    usual = table["label"].map(PAIRS)
-    unusual = usual.map({"land": "water", "water": "land"})
-    table = table.assign(variant=name)
-    if name == "mixed_same":
-        return table.assign(background=usual)
-    if name == "mixed_next":
-        return table.assign(background=unusual)
-    if name == "mixed_rand":
-        return table.assign(background=usual.where(table["n"] < 2, unusual))  # 2 of 5 as usual
-    if kind == "background":  # kinds take turns
-        return table.assign(background=((table["n"] + int(number)) % 2).map({0: "land", 1: "water"}))
-    if kind in ("drop_object", "noise_object", "drop_background", "noise_background"):
-        return table.assign(hidden=kind.partition("_")[2])
-    return table
-
-
-def one_hot(names: pd.Series) -> np.ndarray:
-    return (names.to_numpy()[:, None] == np.asarray(CLASSES)).astype(float)
-
-
-def oracle(table: pd.DataFrame) -> np.ndarray:
-    return one_hot(blind(table["label"], table, "object"))
-
-
-def background_reader(table: pd.DataFrame) -> np.ndarray:
-    read = table["background"].map({background: label for label, background in PAIRS.items()})
-    return one_hot(blind(read, table, "background"))
-
-
-def blind(names: pd.Series, table: pd.DataFrame, what: str) -> pd.Series:
-    """Who can't see what it reads says the first class."""
-    return names.where(table["hidden"] != what, CLASSES[0]) if "hidden" in table else names
-
-
-def constant(table: pd.DataFrame) -> np.ndarray:
-    return np.tile([0.5, 0.5], (len(table), 1))  # a tie: the class listed first counts
-
-
-def scores(name: str, predict, table: pd.DataFrame):
-    test = plugins.find("robustness", name)
-    known = {"predict": predict, "recipes": table, "vary": vary, "classes": CLASSES}
-    known["attack"] = toy_attack.attack(predict, CLASSES, reads=predict is background_reader)
-    return test.score(**plugins.asked(test.score, {**known, "pairs": PAIRS, "train_groups": TRAIN}))
 
 
 @pytest.fixture(params=TESTS)
@@ -185,102 +121,6 @@ def test_chance_is_a_fair_guess_or_no_gap():
     assert {metric: chance for metric, chance in found.items() if chance not in (0, 0.5)} == {"nll": np.log(2)}
 
 
-def test_missing_group_makes_the_worst_unknown():
-    table = recipes().query("group != 'bird on land'")
-    for name in ("worst_group", "acc_groupmean", "acc_trainprior"):
-        (score,) = scores(name, oracle, table).values()
-        assert np.isnan(score.value)
-        assert score.counts() == {"bird on land": 0, "bird on water": 5, "mammal on land": 5, "mammal on water": 5}
-        assert score.means()["bird on water"] == 1
-
-
-def test_group_unseen_in_training_may_be_missing_from_the_test():
-    test = plugins.find("robustness", "acc_trainprior")
-    table = recipes().query("group != 'bird on land'")
-    shares = {"bird on water": 0.5, "mammal on land": 0.5, "bird on land": 0.0}
-    score = test.score(oracle, table, classes=CLASSES, train_groups=shares)["acc_trainprior"]
-    assert score.value == 1
-
-
-def test_alignment_gap_without_conflicting_examples_is_unknown():
-    aligned = recipes().query("group == 'bird on water' or group == 'mammal on land'")
-    (score,) = scores("alignment_gap", oracle, aligned).values()
-    assert np.isnan(score.value)
-    assert score.counts() == {"aligned": 10, "conflicting": 0}
-
-
-def test_corruption_averages_over_severities():
-    def fails_at_5(table: pd.DataFrame) -> np.ndarray:
-        return oracle(table) if not table["variant"].str.endswith(":5").any() else 1 - oracle(table)
-
-    (score,) = scores("corruption", fails_at_5, recipes()).values()
-    assert score.means() == {"gaussian_noise:1": 1, "gaussian_noise:3": 1, "gaussian_noise:5": 0}
-    assert score.value == pytest.approx(2 / 3)
-
-
-def test_ties_go_to_the_class_listed_first():
-    table = recipes()
-    assert correct(constant, table, CLASSES).tolist() == [1.0] * 10 + [0.0] * 10
-
-
-def test_broken_probabilities_are_refused():
-    def not_finite(table: pd.DataFrame) -> np.ndarray:
-        return np.where(np.arange(len(table))[:, None] < 3, np.nan, 0.5) * np.ones(2)
-
-    with pytest.raises(FieldmarkError, match="non-finite probabilities for 3 of 20"):
-        correct(not_finite, recipes(), CLASSES)
-    with pytest.raises(FieldmarkError, match=r"shape \(20, 3\)"):
-        correct(lambda table: np.ones((len(table), 3)), recipes(), CLASSES)
-
-
-# Group measures and a direct computation
-
-
-def guesses(seed: int, count: int = 300) -> tuple[pd.DataFrame, np.ndarray]:
-    """Examples of random labels and backgrounds, some rare, with random probabilities."""
-    rng = np.random.default_rng(seed)
-    table = pd.DataFrame({"label": rng.choice(CLASSES, count), "background": rng.choice(["land", "water"], count)})
-    table["background"] = table["background"].where(rng.random(count) < 0.7, table["label"].map(PAIRS))
-    table["group"] = table["label"] + " on " + table["background"]
-    return table, rng.dirichlet([1, 1], count)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_group_measures_equal_a_direct_computation(seed):
-    table, probabilities = guesses(seed)
-    right = table.assign(right=np.where(probabilities[:, 0] >= 0.5, *CLASSES) == table["label"])
-    groups = right.groupby("group")["right"].mean()
-    aligned = right.groupby(right["background"] == right["label"].map(PAIRS))["right"].mean()
-    expected = {
-        "average": right["right"].mean(),
-        "worst_group": groups.min(),
-        "acc_groupmean": groups.mean(),
-        "acc_trainprior": sum(share * groups[group] for group, share in TRAIN.items()),
-        "alignment_gap": aligned[True] - aligned[False],
-    }
-    for name, value in expected.items():
-        (score,) = scores(name, lambda _: probabilities, table).values()
-        assert score.value == pytest.approx(value)
-    (score,) = scores("worst_group", lambda _: probabilities, table).values()
-    assert score.means() == pytest.approx(groups.to_dict())
-    assert score.counts() == table["group"].value_counts().to_dict()
-
-
-# Backgrounds, patches and noise
-
-
-def test_the_challenge_is_lost_on_the_first_background_that_fools():
-    def fooled_by_the_third(table: pd.DataFrame) -> np.ndarray:
-        wrong = (table["variant"] == "background:3") & (table["n"] == 0)
-        return np.where(wrong.to_numpy()[:, None], 1 - oracle(table), oracle(table))
-
-    challenge = plugins.find("robustness", "challenge")
-    for backgrounds, value in {2: 1, 3: 0.8, 8: 0.8}.items():
-        found = challenge.score(fooled_by_the_third, recipes(), vary=vary, classes=CLASSES, backgrounds=backgrounds)
-        assert found["challenge_accuracy"].means() == {f"backgrounds:{backgrounds}": pytest.approx(value)}
-        assert found["challenge_accuracy"].counts() == {f"backgrounds:{backgrounds}": 20}  # an object counts once
-
-
 def test_measures_of_the_same_variants_ask_for_the_same_recipes():
     def asked_by(name: str) -> list[str]:
         seen = []
@@ -310,65 +150,3 @@ def test_options_that_make_no_sense_are_said(name, option):
     told = plugins.asked(test.score, {"predict": oracle, "recipes": recipes(), "vary": vary, "classes": CLASSES})
     with pytest.raises(FieldmarkError, match=f"{next(iter(option))} is"):
         test.score(**told, **option)
-
-
-def test_flips_are_told_apart_by_kind():
-    (score,) = scores("flip_rate", background_reader, recipes()).values()
-    assert score.means() == {"same kind": 0, "other kind": 1}
-    assert score.counts() == {"same kind": 80, "other kind": 80}
-    (score,) = scores("flip_rate", lambda table: 1 - oracle(table), recipes()).values()
-    assert score.value == 0  # wrong, but not because of the background
-
-
-def test_an_occlusion_curve_is_its_points_and_the_area_under_it():
-    def half_way(table: pd.DataFrame) -> np.ndarray:
-        lost = table["variant"].str.partition(":")[2].where(table["variant"] != "original", "0").astype(float)
-        return np.where((lost >= 0.5).to_numpy()[:, None], 1 - oracle(table), oracle(table))
-
-    occlusion = plugins.find("robustness", "occlusion")
-    found = occlusion.score(half_way, recipes(), vary=vary, classes=CLASSES, shares=(0, 0.2, 0.5, 1))
-    curve = found["occlusion_random"]
-    assert curve.means() == {"random:0": 1, "random:0.2": 1, "random:0.5": 0, "random:1": 0}
-    assert curve.value == pytest.approx(0.2 + 0.3 / 2)
-    for shares in [(0.5,), (0.5, 0.2), (0, 0, 1), (0, 2)]:
-        with pytest.raises(FieldmarkError, match="occlusion.shares is"):
-            occlusion.score(oracle, recipes(), vary=vary, classes=CLASSES, shares=shares)
-
-
-def relative(plus: float, minus: float) -> float:
-    values = np.array([plus, minus])
-    return Score(values, np.array(["b", "f"]), np.arange(2), "relative", 0.0, {"b": 1.0, "f": -1.0}).value
-
-
-@pytest.mark.parametrize(
-    ("on_background", "on_object", "value"),
-    [
-        (0.9, 0.5, 2 / 3),  # .4 / (2 x .3)
-        (0.5, 0.9, -2 / 3),
-        (0.6, 0.2, 0.5),  # .4 / (2 x .4)
-        (1, 0.5, 1), (0.5, 0, 1), (0, 0.5, -1), (1, 0, 1),  # as different as their mean allows
-        (0.7, 0.7, 0), (1, 1, 0), (0, 0, 0),
-    ],
-)  # fmt: skip
-def test_relative_foreground_sensitivity_by_hand(on_background, on_object, value):
-    assert relative(on_background, on_object) == pytest.approx(value)
-
-
-def test_relative_foreground_sensitivity_of_the_unknown_is_unknown():
-    assert np.isnan(relative(np.nan, 0.5)) and np.isnan(relative(1, np.nan))
-
-
-def test_a_background_reader_is_more_sensitive_off_the_object_where_backgrounds_are_usual():
-    usual = recipes().query("group == 'bird on water' or group == 'mammal on land'")
-    (score,) = scores("foreground_sensitivity", background_reader, usual).values()
-    assert score.value == -1
-    assert score.means() == {
-        "bird under noise_background:0.2": 1, "bird under noise_object:0.2": 1,
-        "mammal under noise_background:0.2": 0, "mammal under noise_object:0.2": 1,
-    }  # fmt: skip
-
-
-def test_classes_count_the_same_in_foreground_sensitivity():
-    few = recipes().query("label == 'bird' or n == 0")  # 10 birds, 2 mammals
-    (score,) = scores("foreground_sensitivity", oracle, few).values()
-    assert score.value == 1  # f = .5, not 10/12
