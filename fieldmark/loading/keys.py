@@ -1,6 +1,7 @@
 """Names for content: equal render keys are equal pixels, and an example's key is the seed of its randomness."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,20 +24,37 @@ def render_keys(recipes: pd.DataFrame, index: pd.DataFrame, size: int) -> list[s
     Raises:
         FieldmarkError: a recipe names a source that the index lacks.
     """
-    shown = recipes[_ALL].astype(object)
     content = _content(index)
-    for column in ("fg_source", "bg_source"):
-        shown[column] = recipes[column].map(content).astype(object)
-    if shown[["fg_source", "bg_source"]].isna().to_numpy().any():
-        raise FieldmarkError("a recipe names a source that the index lacks: run dvc repro, so that splits follow data.")
-    natural = recipes["fg_source"] == recipes["bg_source"]
-    shown.loc[natural, _OBJECT] = None  # None: render never looks at it
-    shown.loc[recipes["masked"] & ~natural, _SCENE] = None
-    shown["corruption"] = recipes["corruption"].map(_edition)
-    shown.loc[recipes["corruption"] == "", "seed"] = None
-    shown.loc[recipes["occluder_side"] <= 0, _OCCLUDER] = None
-    shown.loc[recipes["masked"] & (recipes["erase"] != ""), :] = None  # nothing is left to see, whatever it was
-    return [fingerprint([RENDERER_VERSION, size, *row]) for row in shown.itertuples(index=False, name=None)]
+    rows = zip(*(recipes[name].tolist() for name in _ALL), strict=True)  # tables take longer, of a few rows
+    try:
+        shown = [_shown(dict(zip(_ALL, row, strict=True)), content) for row in rows]
+    except KeyError as missing:
+        raise FieldmarkError(
+            f"a recipe names a source that the index lacks, {missing}: run dvc repro, so that splits follow data."
+        ) from None
+    return [fingerprint([RENDERER_VERSION, size, *values]) for values in shown]
+
+
+def _shown(recipe: dict[str, Any], content: dict[str, str]) -> list[Any]:
+    """Return what the pixels of a recipe depend on; None is what ``render`` never looks at.
+
+    Raises:
+        KeyError: it names a source that has no content.
+    """
+    natural = recipe["fg_source"] == recipe["bg_source"]
+    told = recipe | {name: content[recipe[name]] for name in ("fg_source", "bg_source")}
+    told["corruption"] = _edition(recipe["corruption"])
+    if recipe["masked"] and recipe["erase"]:  # nothing is left to see, whatever it was
+        return [None] * len(_ALL)
+    if natural:
+        told |= dict.fromkeys(_OBJECT)
+    elif recipe["masked"]:
+        told |= dict.fromkeys(_SCENE)
+    if not recipe["corruption"]:
+        told["seed"] = None
+    if recipe["occluder_side"] <= 0:
+        told |= dict.fromkeys(_OCCLUDER)
+    return [told[name] for name in _ALL]
 
 
 def _edition(corruption: str) -> str:
@@ -46,9 +64,11 @@ def _edition(corruption: str) -> str:
 
 def _content(index: pd.DataFrame) -> dict[str, str]:
     """Return what identifies each source's pixels; a photo's mask has no hash, so its place stands for it."""
-    mask = index["mask_shard"] + ":" + index["mask_offset"].astype(str) + "+" + index["mask_bytes"].astype(str)
-    content = index["role"] + " " + index["sha256"] + mask.where(index["role"] == "photo", "")
-    return dict(zip(index["source_id"], content, strict=True))
+    columns = ("source_id", "role", "sha256", "mask_shard", "mask_offset", "mask_bytes")
+    return {
+        source: f"{role} {sha256}" + (f"{shard}:{offset}+{size}" if role == "photo" else "")
+        for source, role, sha256, shard, offset, size in zip(*(index[name].tolist() for name in columns), strict=True)
+    }
 
 
 def keys(example_ids: Iterable[str]) -> npt.NDArray[np.int64]:
