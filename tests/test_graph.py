@@ -1,6 +1,6 @@
 """The job on a small copy of this repository: what runs again, what is restored, what becomes champion.
 
-It is made as `make repro` does; plain `dvc repro` goes on from there.
+It is made as `make repro` does; plain DVC finds nothing to do, and what a change concerns.
 """
 
 import json
@@ -186,7 +186,7 @@ def test_what_was_trained_before_is_restored_and_says_so(grown: tuple[Path, str]
     root, _ = grown
     worlds.write_params(root, **SMALL | {"models": {"erm": {}, "ersm": {}, "left_half": {}}})
     commit(root)
-    said = run(root, "dvc", "repro")
+    said = repro(root)
     assert "Stage 'train@ersm-0' is cached - skipping run, checking out outputs" in said
     # DVC's run cache leaves out stages with results that git keeps: these measure again, to the same bytes
     assert ran(said) == {"evaluate@ersm-0", "explain@ersm-0", "report", "register"}
