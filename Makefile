@@ -44,7 +44,7 @@ lint: setup  ## style, types and the rules of the rooms
 	@ruff check . && ruff format --check . && mypy && lint-imports
 
 test: setup lint  ## all tests but the browser's
-	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not browser"
+	@python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not browser"
 
 test-browser: setup  ## the tests that open pages in Chromium
 	@python -m pytest -m browser
