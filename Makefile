@@ -43,6 +43,7 @@ ui: setup  ## open MLflow on this machine only (127.0.0.1:5000)
 lint: setup  ## style, types and the rules of the rooms
 	@ruff check . && ruff format --check . && mypy && lint-imports
 
+# three workers on two cores: some tests wait for servers and locks
 test: setup lint  ## all tests but the browser's
 	@python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not browser"
 
