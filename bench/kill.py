@@ -41,7 +41,8 @@ def start(root: Path) -> subprocess.Popen[bytes]:
     subprocess.run([sys.executable, "-m", "pipelines.mend", root], cwd=CODE, check=True)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     command = [sys.executable, "-m", "pipelines.warm", sys.executable, "-m", "pipelines.parallel", "--jobs", "2"]
-    return subprocess.Popen(command, cwd=root, env={**os.environ, "PATH": path}, start_new_session=True)
+    environ, nowhere = {**os.environ, "PATH": path}, subprocess.DEVNULL
+    return subprocess.Popen(command, cwd=root, env=environ, stdout=nowhere, start_new_session=True)
 
 
 def finish(root: Path) -> None:

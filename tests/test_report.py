@@ -184,6 +184,16 @@ def test_costs_stand_beside_the_plain_networks():
     )
 
 
+def test_a_speed_that_was_not_measured_is_left_out(tmp_path):
+    content = example()
+    plain = content["about"]["erm"]
+    about = content["about"] | {"erm": plain._replace(cost={**plain.cost, "answering": 100.0})}
+    page.write(tmp_path / "report.html", page.Content(**content | {"about": about}))
+    html = (tmp_path / "report.html").read_text()
+    assert "Answers a second: 1.00 ×." in html
+    assert "Answers a second: ." not in html
+
+
 def test_the_page_says_what_each_measure_means_and_what_it_could_reach(html):
     measures = {one["metric"]: one for one in [tables.measure(rows(), ORDER, m, {}) for m in ("average", "bg_gap")]}
     assert (measures["average"]["ideal"], measures["bg_gap"]["ideal"]) == ("1", "0")
