@@ -4,8 +4,8 @@ Before and after each cell DVC reads all of ``dvc.lock``, nine thousand lines, a
 that keeps comments and line breaks: longer than most cells work (``bench/lock.py``). A lock file has neither, and the
 same library has a parser in C. What was written last is also kept as JSON, a hundred times as fast to read; it is
 believed only if it says of which lock file it was made. ``dvc`` itself reads what is written here, and writes the same
-but for the spelling of nothing and of line breaks. It also rewrites in place; a kill here leaves the old file or the
-new one.
+but for the spelling of nothing and of line breaks, and for the order: here cells lie by name. It also rewrites in
+place; a kill here leaves the old file or the new one.
 """
 
 import io

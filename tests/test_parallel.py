@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from toy_project import make, spans
+from toy_project import files, make, spans
 from waiting import until
 
 from pipelines.graph import Cell
@@ -38,10 +38,6 @@ def outcome(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
 
 def parallel(root: Path, jobs: int = 2) -> tuple[int, str, str]:
     return outcome(start(root, "pipelines.parallel", "--jobs", str(jobs)))
-
-
-def files(root: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(root)): p.read_bytes() for p in (root / "data").rglob("*") if p.is_file()}
 
 
 def attempts(root: Path) -> dict[str, int]:

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
-from toy_project import TROUBLES, make, spans
+from toy_project import TROUBLES, files, make, spans
 from waiting import until
 
 from fieldmark.core.errors import FieldmarkError
@@ -26,10 +26,6 @@ ROOT = Path(__file__).parent.parent
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 CODE = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
 ENVIRONMENT = {**os.environ, "PATH": PATH, "PYTHONPATH": CODE, "CUDA_VISIBLE_DEVICES": "7"}  # a machine with one GPU
-
-
-def files(root: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(root)): p.read_bytes() for p in (root / "data").rglob("*") if p.is_file()}
 
 
 def locked(root: Path) -> Any:

@@ -111,3 +111,8 @@ def spans(root: Path, stage: str) -> list[tuple[float, float]]:
     logs = [(root / "log" / path.name).read_text().split("\n") for path in (root / "log").glob(f"{stage}-*")]
     times = [{line.split()[0]: float(line.split()[1]) for line in log if line} for log in logs]
     return sorted((time["start"], time["end"]) for time in times)
+
+
+def files(root: Path) -> dict[str, bytes]:
+    """Return the bytes of all that the project made."""
+    return {str(p.relative_to(root)): p.read_bytes() for p in (root / "data").rglob("*") if p.is_file()}
