@@ -74,12 +74,11 @@ class Again:
 
     def of(self, key_B: Tensor) -> Look:
         """Return the second look at the examples with these keys."""
-        return partial(self._look, self._rows(key_B))
+        return partial(self._look, key_B)
 
     def pixels(self, key_B: Tensor) -> Callable[[], Tensor]:
         """Return the way to the normalised pixels of the examples with these keys, for whoever needs them."""
-        rows = self._rows(key_B)
-        return lambda: normalise(self._images(rows), self._backbone.mean, self._backbone.std)
+        return lambda: normalise(self._images(self._rows(key_B)), self._backbone.mean, self._backbone.std)
 
     def _images(self, rows: list[int]) -> Tensor:
         return torch.from_numpy(self._renders.images_UHW3[self._renders.rows_N[rows]])
@@ -89,9 +88,11 @@ class Again:
         return self._rendered()  # most models never ask
 
     def _rows(self, key_B: Tensor) -> list[int]:
+        """Return where the examples stand; a GPU is waited for, so only once somebody looks."""
         return [self._row[key] for key in key_B.tolist()]
 
-    def _look(self, rows: list[int], boxes_Bn3: Tensor, keep_Bhw: Tensor | None = None, fill: Fill = "grey") -> Tensor:
+    def _look(self, key_B: Tensor, boxes_Bn3: Tensor, keep_Bhw: Tensor | None = None, fill: Fill = "grey") -> Tensor:
+        rows = self._rows(key_B)
         boxes = boxes_Bn3.detach().double().cpu().numpy()
         keep = None if keep_Bhw is None else keep_Bhw.cpu().numpy() > 0.5
         wanted = [

@@ -77,6 +77,29 @@ def test_an_unknown_plugin_lists_the_room() -> None:
         plugins.find("models", "nothing")
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "sentence"),
+    [
+        ("ersm", {"pair": False}, "ersm.build's pair is False: Input should be 'feature8'"),  # YAML's `off`
+        ("ersm", {"gate": "hard"}, "gate is 'hard': Input should be 'soft' or 'ste'; correct params.yaml"),
+        ("ifam", {"coupling": "sequental"}, "'joint', 'detached' or 'sequential'"),
+        ("two_stage", {"fill": "gray"}, "fill is 'gray'"),
+        ("two_stage", {"sides": 0.5}, "sides is 0.5: Input should be"),
+        ("ersm", {"lam": "much"}, "lam is 'much': Input should be a valid number"),
+    ],
+)
+def test_an_option_of_another_type_is_named(name: str, options: dict[str, object], sentence: str) -> None:
+    with pytest.raises(errors.FieldmarkError, match=sentence):
+        plugins.accepted(plugins.find("models", name).build, options)
+
+
+def test_every_preset_gives_its_models_options_they_take() -> None:
+    for path in [ROOT / "params.yaml", *sorted((ROOT / "params").glob("*.yaml"))]:
+        for model in params.load(path).models.values():
+            build = plugins.find("models", model.plugin).build
+            assert set(plugins.accepted(build, model.options)) == set(model.options)
+
+
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     store.write_json(path, {"a": 1})

@@ -44,6 +44,10 @@ def trained(module: nn.Module, x_NCHW: Tensor) -> None:
     fit(module, batches, objective=objective, epochs=3, lr=1e-2, weight_decay=0.0)
 
 
+def test_a_bias_may_be_a_whole_number() -> None:
+    assert model(bias_init=0, bias_mode="scalar").state_dict()["gate.bias_N"].dtype == torch.float32
+
+
 # The formulas.
 
 

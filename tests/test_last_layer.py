@@ -136,4 +136,6 @@ def test_a_layer_that_is_not_the_answer_is_not_replaced() -> None:
     assert not module.linear._forward_hooks
     with pytest.raises(FieldmarkError, match="a ModuleList has 2 layers named 'linear'"):
         last_linear(nn.ModuleList([Doubled(), Doubled()]))
+    with pytest.raises(FieldmarkError, match="has 0 layers named 'linear' that learn a weight and a bias"):
+        last_linear(nn.ModuleDict({"linear": nn.Linear(CHANNELS, 2, bias=False)}))
     assert last_linear(nn.ModuleList([Doubled().requires_grad_(False), module])) is module.linear

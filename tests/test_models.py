@@ -1,11 +1,13 @@
 """What every model must hold, shown on every file of the room unasked; then what each control claims."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -43,6 +45,9 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in MODELS] + [
     ("two_stage", {"first": "saliency"}),
     ("two_stage", {"first": "ersm", "sides": (0.5, 1.0)}),
     ("two_stage", {"second": "ersm", "sharpness": 2.0}),
+    ("two_stage", {"first": "cam"}),
+    ("two_stage", {"second": "abn"}),
+    ("two_stage", {"second": "amt", "second_options": {"auxiliary": True}}),
     ("two_stage", {"first": "anchornet"}),
     ("two_stage", {"first": "ifam", "first_options": {"dim": 12, "depth": 1, "grid": (4, 6)}}),
     ("ifam", {"soft": True}),
@@ -134,8 +139,12 @@ def test_answers_in_shape_and_range(name: str, options: dict[str, Any], size: tu
 
 @every_model
 def test_every_parameter_learns(name: str, options: dict[str, Any]) -> None:
-    labels_B = torch.tensor([0, 1, 2, 0, 1])
-    for _, part in phases(model(name, options)):
+    labels_B, module = torch.tensor([0, 1, 2, 0, 1]), model(name, options)
+    born = {which for which, p in module.named_parameters() if p.requires_grad}
+    if getattr(getattr(module, "first", None), "mask_is_rule", False):
+        born = {which for which in born if not which.startswith("first.")}  # its answer is never asked
+    taught = set()
+    for _, part in phases(module):
         output = part.train()(batch(name))
         answers = [output.logits_BK, *(output.extras[key] for key in ("auxiliary_logits",) if key in output.extras)]
         loss = sum(nn.functional.cross_entropy(logits_BK, labels_B) for logits_BK in answers)
@@ -143,6 +152,36 @@ def test_every_parameter_learns(name: str, options: dict[str, Any]) -> None:
         learning = {which: p.grad for which, p in part.named_parameters() if p.requires_grad}
         still = [which for which, grad in learning.items() if grad is None or not grad.abs().sum() > 0]
         assert learning and not still
+        taught |= {which for which, p in module.named_parameters() if p.requires_grad and p.grad is not None}
+    assert taught == born, "what is fixed before it has learnt stays as it was drawn"
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("two_stage", {"first": "ifam", "first_options": {"coupling": "sequential"}}),
+        ("two_stage", {"first": "anchor_exit"}),
+        ("anchor_exit", {"downstream": "ifam", "downstream_options": {"coupling": "sequential"}}),
+        ("finetune", {"head": "two_stage", "head_options": {"first": "ersm"}}),
+    ],
+)
+def test_a_model_of_several_phases_is_no_part_of_another(name: str, options: dict[str, Any]) -> None:
+    with pytest.raises(FieldmarkError, match="trained in several phases .* name one that is trained in one go"):
+        model(name, options)
+
+
+@every_model
+def test_options_of_every_model_are_of_the_types_it_names(name: str, options: dict[str, Any]) -> None:
+    said = yaml.safe_load(yaml.safe_dump(json.loads(json.dumps(options))))  # as params.yaml would say it
+    taken = plugins.accepted(plugins.find("models", name).build, said)
+    assert json.loads(json.dumps(taken)) == said
+
+
+@every_model
+def test_only_a_mask_that_hangs_on_no_weight_is_called_a_rule(name: str, options: dict[str, Any]) -> None:
+    one, other = (model(name, options, seed).eval() for seed in (0, 1))
+    if getattr(one, "mask_is_rule", False):
+        assert torch.equal(one(batch(name)).mask_Bhw, other(batch(name)).mask_Bhw)
 
 
 @every_model

@@ -129,7 +129,7 @@ def test_jtt_refuses_errors_that_say_nothing(wrong: int) -> None:
         jtt.build(TRAIN, first_epochs=7).second(np.arange(8) < wrong)
 
 
-@pytest.mark.parametrize("name", ["reweight", "subsample", "group_dro"])
+@pytest.mark.parametrize("name", ["reweight", "subsample", "group_dro", "dfr_train"])
 def test_examples_of_unknown_groups_are_refused(name: str) -> None:
     with pytest.raises(FieldmarkError, match="2 of 8 training examples are in a group that the split does not have"):
         built(name, TRAIN._replace(groups_N=np.where(TRAIN.groups_N % 3, -1, 0)))

@@ -81,6 +81,15 @@ def test_background_presence_wants_background_at_the_edge() -> None:
     assert part_losses.background_presence(part_BKhw).item() == pytest.approx(math.log(10), rel=1e-4)
 
 
+def test_a_background_that_is_almost_nowhere_is_still_pulled_back() -> None:
+    logits_BKhw = torch.zeros(1, 2, 3, 3)
+    logits_BKhw[:, 0] = 40.0
+    logits_BKhw.requires_grad_()
+    lost = part_losses.background_presence(logits_BKhw.softmax(1))
+    lost.backward()
+    assert lost.item() > 39 and logits_BKhw.grad is not None and logits_BKhw.grad[:, 1].amin() < -0.1
+
+
 def test_orthogonality_is_about_parts_in_any_order() -> None:
     vector_BKD = noise(3, 5, 16)
     value = part_losses.orthogonality(vector_BKD)

@@ -136,6 +136,11 @@ def test_a_transformation_that_is_none_is_refused(said: str, found: str) -> None
         model(transform=said)
 
 
+def test_what_the_others_are_multiplied_by_leaves_masks_in_range() -> None:
+    with pytest.raises(FieldmarkError, match="rest is 3: give a factor from 0 to 1"):
+        model(transform="top:0.25", rest=3)
+
+
 @pytest.mark.parametrize("rescale", [False, True])
 @pytest.mark.parametrize(("family", "strength"), STRONG.items())
 def test_an_attacks_gradient_goes_through_the_transformed_mask(family: str, strength: float, rescale: bool) -> None:

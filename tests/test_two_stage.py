@@ -94,7 +94,12 @@ def test_a_model_without_pictures_says_what_it_needs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "says"), [({"sides": (0.0,)}, "fractions of the frame"), ({"first": "oracle_mask"}, "can't use")]
+    ("options", "says"),
+    [
+        ({"sides": (0.0,)}, "fractions of the frame"),
+        ({"first": "oracle_mask"}, "can't use"),
+        ({"sharpness": 0.0}, "a power above 0"),
+    ],
 )
 def test_what_cannot_be_is_refused(options: dict[str, object], says: str) -> None:
     with pytest.raises(FieldmarkError, match=says):
@@ -110,6 +115,16 @@ def test_the_first_stage_is_trained_first_and_then_fixed() -> None:
     assert names == ["first", ""]
     assert not any(parameter.requires_grad for parameter in module.first.parameters())
     assert not module.train().first.training
+
+
+def test_a_mask_that_the_classifier_makes_is_trained_with_it() -> None:
+    assert [name for name, _ in phases(two_stage.build(BACKBONE, 2, first="cam"))] == ["first", ""]
+
+
+def test_an_aim_at_a_token_without_weight_has_a_finite_gradient() -> None:
+    mask_Bhw = one(1, 2).requires_grad_()
+    two_stage.build(BACKBONE, 2, sharpness=0.5).boxes(mask_Bhw).sum().backward()
+    assert mask_Bhw.grad is not None and mask_Bhw.grad.isfinite().all()
 
 
 def test_a_mask_that_is_a_rule_is_not_trained() -> None:

@@ -7,7 +7,9 @@ from importlib import import_module
 from inspect import signature
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 import fieldmark
 from fieldmark.core.errors import FieldmarkError
@@ -45,23 +47,34 @@ def code() -> str:
 
 
 def accepted(function: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
-    """Return ``options`` if ``function`` takes them all.
+    """Return ``options`` if ``function`` takes them all, each as the type that is written beside it.
 
     Raises:
-        FieldmarkError: an option it does not know; the message lists those it does.
+        FieldmarkError: an option it does not know, or a value that is none of the option's.
 
-    >>> accepted(int, {}), accepted(sorted, {"reverse": True})
-    ({}, {'reverse': True})
+    >>> from typing import Literal
+    >>> def build(*, gate: Literal["soft", "hard"] = "soft", bias: float = 0.5) -> None: ...
+    >>> accepted(build, {"gate": "hard", "bias": 1})
+    {'gate': 'hard', 'bias': 1.0}
     """
     taken = signature(function).parameters.values() if options else []
     known = [one.name for one in taken if one.default is not one.empty]
     unknown = sorted(set(options) - set(known))
+    where = f"{function.__module__}.{function.__qualname__}"
     if unknown and not any(one.kind is one.VAR_KEYWORD for one in taken):
-        where = f"{function.__module__}.{function.__qualname__}"
         raise FieldmarkError(
             f"{where} has no option {', '.join(unknown)}: it takes {', '.join(known) or 'none'}; correct params.yaml."
         )
-    return options
+    types = get_type_hints(function) if options else {}
+    return {name: _typed(f"{where}'s {name}", value, types.get(name, Any)) for name, value in options.items()}
+
+
+def _typed(what: str, value: Any, wanted: Any) -> Any:
+    try:
+        return TypeAdapter(wanted, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
+    except ValidationError as error:
+        expected = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise FieldmarkError(f"{what} is {value!r}: {expected}; correct params.yaml.") from None
 
 
 def asked(function: Callable[..., Any], known: Mapping[str, Any]) -> dict[str, Any]:

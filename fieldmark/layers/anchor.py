@@ -180,7 +180,8 @@ def each_alone(logits_BSK: Tensor, weight_BS: Tensor) -> tuple[Tensor, Tensor]:
 
     The logits are the mean of the looks' log-probabilities; softmax makes up what these lack to a distribution, and the
     energy gives it back: CE(m, y) = -m_y + logsumexp(m), so CE - logsumexp(m) = mean_s CE(l_s, y). So S classifiers
-    train on their own, each as if alone, though a training step sees one set of logits and no label.
+    train on their own, each as if alone, though a training step sees one set of logits and no label. That holds for
+    cross-entropy: an objective that weighs examples weighs the logits' part and not the energy.
 
     >>> from torch.nn.functional import cross_entropy
     >>> logits, label = torch.tensor([[[1.0, 3.0], [2.0, 0.0]]]), torch.tensor([0])

@@ -96,7 +96,7 @@ class EnergyMask(nn.Module):
         self.lam, self.gam, self.temperature = lam, gam, temperature
         self.pair, self.gate, self.token_size = pair, gate, token_size
         self.score = nn.Linear(channels * token_size**2, 1, bias=False)
-        bias_N = torch.full(_bias_shape(bias_mode, grid, token_size), bias_init)
+        bias_N = torch.full(_bias_shape(bias_mode, grid, token_size), float(bias_init))
         self.bias_N: Tensor
         if bias_mode == "frozen":  # a buffer: no optimiser ever holds it, as in the released code
             self.register_buffer("bias_N", bias_N)

@@ -13,6 +13,7 @@ class Importance(nn.Module):
 
     Running means over training; the difference is divided by the head's largest, so it lies in [-1, 1]. ``shuffled``
     gives the values to other channels, the same for all heads: a control that keeps how large they are.
+    Whoever observes says what is there: for attributes the truth, for classes what the model itself answers.
     """
 
     mass_2K: Tensor

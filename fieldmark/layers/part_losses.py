@@ -29,7 +29,8 @@ def background_presence(part_BKhw: Tensor) -> Tensor:
     background_Bhw = _blurred(part_BKhw[:, -1:]).squeeze(1)
     y_h, x_w = (torch.linspace(-1, 1, side, device=part_BKhw.device) for side in background_Bhw.shape[1:])
     far_hw = y_h.square()[:, None] + x_w.square()
-    return -(background_Bhw * far_hw / far_hw.max()).amax((1, 2)).clamp_min(TINY).log().mean()
+    reached_B = (background_Bhw * far_hw / far_hw.max()).amax((1, 2))
+    return -reached_B.clamp_min(torch.finfo(reached_B.dtype).tiny).log().mean()  # where it is least, it must still pull
 
 
 def variation(part_BKhw: Tensor) -> Tensor:

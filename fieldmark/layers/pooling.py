@@ -49,6 +49,8 @@ def true_mask(batch: Batch) -> Tensor:
 class TokenClassifier(nn.Module):
     """A linear classifier on the masked mean of a backbone's tokens; ``choose`` makes the mask from the batch."""
 
+    mask_is_rule = True  # nothing that is learnt decides where it looks
+
     def __init__(
         self,
         channels: int,

@@ -7,7 +7,7 @@ formula; these families are ours. Each maps [0, 1] to [0, 1], and at its neutral
 ``pow:a``   M ** a                        a = 1
 ``shift:d`` M + d, clipped                d = 0
 ``gain:a``  1 + a (M - 1), clipped        a = 1
-``top:q``   M in the top share q, else 0  q = 1
+``top:q``   M in the top share q, else r M  q = 1
 ``imp:a``   M (1 + a w), clipped          a = 0
 ==========  ============================  =======
 
@@ -148,6 +148,8 @@ class Transform(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.family, self.strength = parse(said)
+        if not 0 <= rest <= 1:
+            raise FieldmarkError(f"rest is {rest}: give a factor from 0 to 1, as masks stay in [0, 1].")
         self.rest, self.rescale, self.when = rest, rescale, when
         self.importance = Importance(heads, channels, shuffled=shuffled) if self.family == "imp" else None
 

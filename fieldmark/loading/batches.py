@@ -1,7 +1,7 @@
 """Rendered pixels as batches; an example looks the same whatever the batch, the order or the number of workers."""
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from fieldmark.loading.sources import Pixels
 
 Ints = npt.NDArray[np.int64]
 Rows = Callable[[np.random.Generator], Ints]
+Example = tuple[Ints, Pixels, Pixels]  # (label, group, key), image, mask
 
 
 def tokens(masks_NHW: Pixels, stride: int) -> npt.NDArray[np.float32]:
@@ -68,13 +69,13 @@ class PixelBatches:
         device: str = "cpu",
         rows: Rows | None = None,
     ) -> None:
-        self._targets = torch.from_numpy(np.stack([labels_N, groups_N, keys_N], axis=1))
-        self._mean, self._std, self._stride, self._seed, self._device = mean, std, stride, seed, device
+        tokens(renders.masks_UHW[:0], stride)  # refused here, where people see it, not in a worker
+        self._mean, self._std, self._device = mean, std, device
         self._order = _Order(rows or (lambda draw: draw.permutation(len(labels_N))), batch, seed)
         self._loader = DataLoader(
-            _Examples(renders, keys_N, seed, augmented),
+            _Examples(renders, np.stack([labels_N, groups_N, keys_N], axis=1), seed, augmented),
             batch_sampler=self._order,
-            collate_fn=_stack,
+            collate_fn=partial(_stack, stride=stride),
             num_workers=workers,
             worker_init_fn=_start_worker,
             persistent_workers=workers > 0,
@@ -85,12 +86,10 @@ class PixelBatches:
     def __call__(self, epoch: int) -> Iterator[tuple[Batch, Tensor, Tensor]]:
         """Yield one epoch's batches; the last one may be smaller."""
         self._order.epoch = epoch
-        for rows_B, images_BHW3, masks_BHW in self._loader:
-            object_Bhw = torch.from_numpy(tokens(masks_BHW.numpy(), self._stride))
-            images_BHW3 = images_BHW3.to(self._device, non_blocking=True)  # as bytes: a quarter of the floats' size
-            labels_B, groups_B, keys_B = self._targets[rows_B].to(self._device).unbind(1)
-            x_BCHW = normalise(images_BHW3, self._mean, self._std)
-            yield Batch(x_BCHW, object_Bhw.to(self._device), keys_B), labels_B, groups_B
+        for examples in self._loader:  # pixels as bytes: a quarter of the floats' size
+            targets_B3, images_BHW3, object_Bhw = (part.to(self._device, non_blocking=True) for part in examples)
+            labels_B, groups_B, keys_B = targets_B3.unbind(1)
+            yield Batch(normalise(images_BHW3, self._mean, self._std), object_Bhw, keys_B), labels_B, groups_B
 
 
 class _Order:
@@ -105,20 +104,20 @@ class _Order:
             yield [(self.epoch, row) for row in order[start : start + self.batch]]
 
 
-class _Examples(Dataset[tuple[int, Pixels, Pixels]]):
-    """One example's pixels by (epoch, row), read from the cache's files: a memory map can't be sent to a worker."""
+class _Examples(Dataset[Example]):
+    """One example by (epoch, row), its pixels read from the cache's files: a memory map can't be sent to a worker."""
 
-    def __init__(self, renders: Renders, keys_N: Ints, seed: int, augmented: bool) -> None:
+    def __init__(self, renders: Renders, targets_N3: Ints, seed: int, augmented: bool) -> None:
         self.folder, self.rows_N = renders.folder, renders.rows_N
-        self.keys_N, self.seed, self.augmented = keys_N, seed, augmented
+        self.targets_N3, self.seed, self.augmented = targets_N3, seed, augmented
 
-    def __getitem__(self, item: tuple[int, int]) -> tuple[int, Pixels, Pixels]:
+    def __getitem__(self, item: tuple[int, int]) -> Example:
         epoch, row = item
         images_UHW3, masks_UHW = _opened(self.folder)
         image_HW3, mask_HW = images_UHW3[self.rows_N[row]], masks_UHW[self.rows_N[row]]
         if self.augmented:
-            image_HW3, mask_HW = augment(image_HW3, mask_HW, number(self.seed, self.keys_N[row], epoch))
-        return row, image_HW3, mask_HW
+            image_HW3, mask_HW = augment(image_HW3, mask_HW, number(self.seed, self.targets_N3[row, 2], epoch))
+        return self.targets_N3[row], image_HW3, mask_HW
 
 
 @lru_cache(maxsize=2)
@@ -126,9 +125,10 @@ def _opened(folder: Path) -> tuple[Pixels, Pixels]:
     return open_pixels(folder)
 
 
-def _stack(examples: list[tuple[int, Pixels, Pixels]]) -> tuple[Tensor, Tensor, Tensor]:
-    rows, images, masks = zip(*examples, strict=True)
-    return torch.tensor(rows), torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(masks))
+def _stack(examples: list[Example], stride: int) -> tuple[Tensor, Tensor, Tensor]:
+    targets_B3, images_BHW3, masks_BHW = (np.stack(column) for column in zip(*examples, strict=True))
+    object_Bhw = tokens(masks_BHW, stride)
+    return torch.from_numpy(targets_B3), torch.from_numpy(images_BHW3), torch.from_numpy(object_Bhw)
 
 
 def _start_worker(_worker: int) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from fieldmark.core.contracts import Batch, Output
 from fieldmark.layers.anchor import Candidates, each_alone
 from fieldmark.models._anchor import AnchorNet, Found, grids, shown
+from fieldmark.models._within import learned_from
 
 
 class Resized(nn.Module):
@@ -25,7 +26,7 @@ class Resized(nn.Module):
         small_BCss = F.interpolate(x_BCHW, size=self.side, mode="bicubic", align_corners=True)  # as released
         output: Output = self.net(Batch(small_BCss))
         mask_Bhw = x_BCHW.new_ones(len(x_BCHW), *grids(x_BCHW, self.token)[1]) if forced_Bhw is None else forced_Bhw
-        return Output(output.logits_BK, mask_Bhw, _learned_from(output))
+        return Output(output.logits_BK, mask_Bhw, learned_from(output))
 
 
 class Looks(NamedTuple):
@@ -81,18 +82,13 @@ class Patches(nn.Module):
         found = self.find(x_BCHW)
         there_Bk = found.index_Bk >= 0
         output = self.classify(x_BCHW, found.candidates, found.index_Bk)
-        return Looks(found, output.logits_BK.view(*there_Bk.shape, -1), there_Bk, _learned_from(output))
+        return Looks(found, output.logits_BK.view(*there_Bk.shape, -1), there_Bk, learned_from(output))
 
     def classify(self, x_BCHW: Tensor, candidates: Candidates, index_Bk: Tensor) -> Output:
         """Return the classifier's output on some candidates, B * k in a row."""
         patches_BkCss = self.anchor.net.cut(x_BCHW, candidates, index_Bk, self.side)
         output: Output = self.net(Batch(patches_BkCss.flatten(0, 1)))
         return output
-
-
-def _learned_from(output: Output) -> dict[str, Tensor]:
-    """Return the extras that training reads."""
-    return {name: value for name, value in output.extras.items() if name in ("energy", "auxiliary_logits")}
 
 
 def _prefixed(net: nn.Module) -> dict[str, float]:

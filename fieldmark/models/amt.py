@@ -60,17 +60,18 @@ def build(
         residual: weight features by 1 + mask, not by the mask.
         beta: price of the classes' mean mask.
         auxiliary: also classify by the mean of each class's scores over places, at the same weight.
-        transform: ``"<family>:<strength>"``, as in ``layers.transform``; "" changes nothing.
+        transform: ``"<family>:<strength>"``, as in ``layers.transform``; "" changes nothing. What matters for a class
+            (``imp``) is read off by the model's own answers in training, not by the labels.
         transform_when: ``test`` (train with the plain mask) or ``always``.
         rescale: give the transformed mask the mean it had.
-        rest: what the family ``top`` multiplies all other values by.
+        rest: what the family ``top`` multiplies all other values by, from 0 to 1.
         importance_shuffled: control of the family ``imp``: the importances at other channels.
         num_attributes: A; heads that say yes or no, learnt from the batches' attributes beside the classes.
         of_object: how many of these, the first ones, are seen on the object.
         twins: learn every attribute twice from other first weights, so that a mask can be compared with its like.
 
     Raises:
-        FieldmarkError: the groups don't divide the channels, or there is no such transformation.
+        FieldmarkError: the groups don't divide the channels, or there is no such transformation or ``rest``.
     """
 
     def heads(count: int) -> AttentionHeads:

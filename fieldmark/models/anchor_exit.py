@@ -19,6 +19,7 @@ from fieldmark.layers.valid import SkipCrop
 from fieldmark.models._anchor import Alone, AnchorNet, Layers, evidence_net, limits, shown
 from fieldmark.models._exit_measures import HIGHER_IS_BETTER, MEANINGS, MOST_STEPS, measures
 from fieldmark.models._looks import Looks, Patches, Resized
+from fieldmark.models._within import in_one_go
 
 TRAINS_ON = "pixels"
 VIEW = "plain"
@@ -87,6 +88,7 @@ def _found(name: str, backbone: Backbone, num_classes: int, options: dict[str, A
     if plugin.TRAINS_ON != "pixels" or not plugin.DEPLOYABLE or name == "anchor_exit":
         raise FieldmarkError(f"anchor_exit can't use '{name}' downstream: name a deployable model on pixels.")
     module: nn.Module = plugin.build(backbone, num_classes, **plugins.accepted(plugin.build, options))
+    in_one_go(name, module)
     return module
 
 

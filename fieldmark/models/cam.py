@@ -33,6 +33,8 @@ def build(backbone: Backbone, num_classes: int, *, centred: bool = False) -> nn.
 class Cam(TokenClassifier):
     """Pools every token; shows which spoke for the class that won."""
 
+    mask_is_rule = False  # the classifier's weights make it
+
     def __init__(self, channels: int, num_classes: int, centred: bool) -> None:
         super().__init__(channels, num_classes)
         self.centred = centred

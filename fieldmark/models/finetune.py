@@ -15,6 +15,7 @@ from fieldmark.core.contracts import Backbone, Batch, Output
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.layers.evidence import magnitude
 from fieldmark.layers.pooling import TokenClassifier
+from fieldmark.models._within import in_one_go
 
 TRAINS_ON = "pixels"
 VIEW = "plain"
@@ -43,7 +44,8 @@ def build(
         lr_factor: learning rate of the backbone, as a fraction of the head's; 0 keeps its weights.
 
     Raises:
-        FieldmarkError: no such head, one that is no deployable model on features, or an option it does not know.
+        FieldmarkError: no such head, one that is no deployable model on features or is trained in several phases, or an
+            option it does not know.
     """
     return Finetune(backbone, _head(backbone, num_classes, head, head_options or {}), freeze_bn, lr_factor)
 
@@ -55,6 +57,7 @@ def _head(backbone: Backbone, num_classes: int, name: str | None, options: dict[
     if plugin.TRAINS_ON != "features" or not plugin.DEPLOYABLE:
         raise FieldmarkError(f"finetune can't train '{name}' as its head: name a deployable model on features.")
     head: nn.Module = plugin.build(backbone, num_classes, **plugins.accepted(plugin.build, options))
+    in_one_go(name, head)
     return head
 
 

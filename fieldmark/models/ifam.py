@@ -6,6 +6,9 @@ drawn, so an answer is a function of the picture (the released code goes on samp
 
 The abstract's joint training, where the second stage refines the first, is ``coupling: joint``; the released code casts
 the mask to Boolean, so no gradient passes: ``coupling: detached``.
+
+Training is this project's (``training.fit``), which differs from the released one: gradients are not clipped (there: at
+norm 2), and weight decay is of every parameter (there: not of vectors, prototypes and tokens).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -105,7 +108,8 @@ class Ifam(nn.Module):
         super().__init__()
         self.first, self.second, self.coupling = first, second, coupling
         ours = {f"first.{name}": factor for name, factor in first.lr_factors.items()}
-        self.lr_factors = {**ours, "second.vit.": first.lr_factors["vit."]}
+        anew = {"second.vit.norm.": 1.0}  # the classifier starts it anew: the first prefix that fits counts
+        self.lr_factors = {**ours, **anew, "second.vit.": first.lr_factors["vit."]}
 
     def phases(self) -> Iterator[tuple[str, nn.Module]]:
         """Give what is trained, in order: both at once, or the second stage when the first has been fixed."""

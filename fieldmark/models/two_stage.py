@@ -10,8 +10,9 @@ from fieldmark.core import plugins
 from fieldmark.core.contracts import Backbone, Batch, Fill, Output
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.layers.boxes import around, centre, from_frame, onto_frame
-from fieldmark.layers.pooling import TokenClassifier
 from fieldmark.layers.straight_through import instead
+from fieldmark.layers.transform import power
+from fieldmark.models._within import in_one_go, learned_from
 
 TRAINS_ON = "features"
 VIEW = "plain"
@@ -55,12 +56,14 @@ def build(
         fill: what hidden tokens are painted with: ``black``, ``grey`` or ``blur``.
 
     Raises:
-        FieldmarkError: one of the two can't be used so, or a side is outside (0, 1].
+        FieldmarkError: one of the two can't be used so, a side is outside (0, 1], or the sharpness not above 0.
     """
     if not sides or min(sides) <= 0 or max(sides) > 1:
         raise FieldmarkError(
             f"two_stage got the sides {list(sides)}: give one or more fractions of the frame, in (0, 1]."
         )
+    if sharpness <= 0:
+        raise FieldmarkError(f"two_stage got the sharpness {sharpness}: give a power above 0 (1 leaves the mask).")
     where, what = (
         _built(name, backbone, num_classes, options)
         for name, options in ((first, first_options), (second, second_options))
@@ -75,6 +78,7 @@ def _built(name: str, backbone: Backbone, num_classes: int, options: dict[str, A
     if plugin.VIEW != "plain" or name in ("two_stage", "finetune"):
         raise FieldmarkError(f"two_stage can't use '{name}': name a model on plain pictures, such as ersm or erm.")
     module: nn.Module = plugin.build(backbone, num_classes, **plugins.accepted(plugin.build, options or {}))
+    in_one_go(name, module)
     return OnPixels(module) if plugin.TRAINS_ON == "pixels" else module
 
 
@@ -116,7 +120,7 @@ class TwoStage(nn.Module):
 
     def phases(self) -> Iterator[tuple[str, nn.Module]]:
         """Give what is trained, in order: the second model learns from what the first, by then fixed, shows it."""
-        if not isinstance(self.first, TokenClassifier):  # whose mask is a rule, not learned
+        if not getattr(self.first, "mask_is_rule", False):
             yield "first", self.first
         self.first.requires_grad_(False)
         yield "", self
@@ -147,11 +151,11 @@ class TwoStage(nn.Module):
         seen_Bhw = onto_frame(boxes_Bn3, apart(output.mask_Bhw, len(self.sides)).float(), frame)
         if keep_Bhw is not None:
             seen_Bhw = seen_Bhw * keep_Bhw
-        return output._replace(mask_Bhw=seen_Bhw, extras={"aim": mask_Bhw, **energy(output)})
+        return output._replace(mask_Bhw=seen_Bhw, extras={"aim": mask_Bhw, **learned_from(output)})
 
     def boxes(self, mask_Bhw: Tensor) -> Tensor:
         """Return where to look (B, n, 3), all crops around the same point."""
-        weight_Bhw = mask_Bhw.float() ** self.sharpness
+        weight_Bhw = power(mask_Bhw.float(), self.sharpness)
         if self.aim == "peak":
             highest_B11 = weight_Bhw.amax((1, 2), keepdim=True)
             weight_Bhw = (weight_Bhw == highest_B11).float()
@@ -165,11 +169,6 @@ class TwoStage(nn.Module):
             return None
         above_Bhw = (mask_Bhw >= self.hide * mask_Bhw.amax((1, 2), keepdim=True)).float()
         return nn.functional.max_pool2d(above_Bhw[:, None], 2 * self.spread + 1, 1, self.spread).squeeze(1)
-
-
-def energy(output: Output) -> dict[str, Tensor]:
-    """Return what the loss needs of a model's extras: maps would be those of the crops."""
-    return {name: value for name, value in output.extras.items() if name == "energy"}
 
 
 def side_by_side(crops_Bnhw: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ class PlainVit(nn.Module):
     def __init__(self, classifier: VitClassifier, vit_lr: float) -> None:
         super().__init__()
         self.classifier = classifier
-        self.lr_factors = {"classifier.vit.": vit_lr}
+        self.lr_factors = {"classifier.vit.norm.": 1.0, "classifier.vit.": vit_lr}  # the norm is started anew
 
     def forward(self, batch: Batch, forced_Bhw: Tensor | None = None) -> Output:
         """Classify normalised pixels."""

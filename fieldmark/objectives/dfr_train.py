@@ -17,5 +17,9 @@ def build(train: Targets, *, subsets: int = 10, strengths: Sequence[float] = STR
         train: gives the seed of the draws.
         subsets: how many fits are averaged.
         strengths: inverse strengths of the L1 penalty to choose from, here by the training part too.
+
+    Raises:
+        FieldmarkError: an example's group is not known.
     """
+    train.group_sizes()
     return LastLayer(train, "train", subsets, strengths)

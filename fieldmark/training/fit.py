@@ -155,7 +155,8 @@ def move(batch: Batch, device: str) -> Batch:
 
 def _demand_finite(module: nn.Module, epoch: int, loss: float) -> None:
     """Stop at the epoch in which training broke: a bad gradient shows in the loss or in the parameters."""
-    if not (math.isfinite(loss) and all(bool(p.isfinite().all()) for p in module.parameters())):
+    finite = torch.stack([parameter.isfinite().all() for parameter in module.parameters()]).all()  # waits once
+    if not (math.isfinite(loss) and bool(finite)):
         raise FieldmarkError(f"training broke in epoch {epoch} (loss {loss}): lower train.lr, or check the data.")
 
 

@@ -58,7 +58,10 @@ def refit(module: nn.Module, solve: Solve, train: Triples, fitted: Triples, *, d
 
 
 def last_linear(module: nn.Module) -> nn.Linear:
-    """Return the one part named ``linear`` whose weights learn.
+    """Return the one part named ``linear`` whose weights and bias learn.
+
+    Raises:
+        FieldmarkError: there is none, or more than one.
 
     >>> last_linear(nn.ModuleDict({"linear": nn.Linear(3, 2)}))
     Linear(in_features=3, out_features=2, bias=True)
@@ -66,12 +69,15 @@ def last_linear(module: nn.Module) -> nn.Linear:
     found = [
         part
         for name, part in module.named_modules()
-        if name.split(".")[-1] == "linear" and isinstance(part, nn.Linear) and part.weight.requires_grad
+        if name.split(".")[-1] == "linear"
+        and isinstance(part, nn.Linear)
+        and part.weight.requires_grad
+        and part.bias is not None
     ]
     if len(found) != 1:
         raise FieldmarkError(
-            f"a {type(module).__name__} has {len(found)} layers named 'linear' that learn, and fitting the last layer "
-            "anew needs one: use a model that ends in one, such as erm or ersm."
+            f"a {type(module).__name__} has {len(found)} layers named 'linear' that learn a weight and a bias, and "
+            "fitting the last layer anew needs one: use a model that ends in one, such as erm or ersm."
         )
     return found[0]
 

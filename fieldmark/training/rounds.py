@@ -12,7 +12,7 @@ from fieldmark.core.store import fingerprint
 from fieldmark.training.checkpoint import History
 from fieldmark.training.fit import Batches, Objective, Rows, Triples
 from fieldmark.training.predict import Prediction, predict
-from fieldmark.training.refit import Floats, Ints, refit
+from fieldmark.training.refit import Floats, Ints, last_linear, refit
 
 
 @runtime_checkable
@@ -72,7 +72,12 @@ def train(
 
     Returns:
         The measures per epoch of the round that counts; a last layer made anew comes after them.
+
+    Raises:
+        FieldmarkError: training broke, or the objective makes a last layer anew and there is not one.
     """
+    if isinstance(objective, Refits):
+        last_linear(module)  # refused before hours of training, not after
     if isinstance(objective, Twice):
         start = {name: value.clone() for name, value in module.state_dict().items()}
         settled = {"epochs": objective.first_epochs, "checkpoint": checkpoint.with_stem(f"{checkpoint.stem}-first")}

@@ -1,0 +1,25 @@
+"""What a model that is made of other models asks of them."""
+
+from torch import Tensor, nn
+
+from fieldmark.core.contracts import Output
+from fieldmark.core.errors import FieldmarkError
+
+
+def in_one_go(name: str, module: nn.Module) -> None:
+    """Refuse a model that is trained in several phases: within another one, parts of it would stay as they were drawn.
+
+    Raises:
+        FieldmarkError: it is.
+    """
+    said = getattr(module, "phases", None)
+    if said and len(found := [phase or "the rest" for phase, _ in said()]) > 1:
+        raise FieldmarkError(
+            f"'{name}' with these options is trained in several phases ({', '.join(found)}) and can't be part of "
+            "another model: name one that is trained in one go (of ifam, coupling joint or detached)."
+        )
+
+
+def learned_from(output: Output) -> dict[str, Tensor]:
+    """Return the extras that training reads; the others, maps among them, are of what a part was shown."""
+    return {name: value for name, value in output.extras.items() if name in ("energy", "auxiliary_logits")}
