@@ -60,5 +60,6 @@ lock:  ## resolve pyproject.toml in a clean environment and write requirements.l
 	   .cache/lock/bin/pip freeze | grep -vE '^(fieldmark|opencv-python=)' | sed 's/^torch==.*/torch==2.13.0/'; \
 	   echo 'async-timeout==5.0.1; python_full_version < "3.11.3"'; } > requirements.lock  # redis needs it there
 
-clean:  ## remove the environment, caches and results (not the registry)
-	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache dist data/embedded data/trained data/evaluated data/explained
+clean:  ## remove the environment, caches and what git ignores in data/ (not the registry, nor what is committed)
+	git clean -fdXq data
+	rm -rf .venv .cache .dvc/cache .dvc/tmp .mypy_cache .ruff_cache .pytest_cache dist

@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,15 +12,21 @@ from fieldmark.core.allocator import keep_memory
 from fieldmark.core.errors import FieldmarkError, exit_on_mistake
 from fieldmark.core.params import load
 
-DEFAULT = "models:/fieldmark@champion"
+CHAMPION = "default: the champion of this project"
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; a mistake is one sentence and exit code 1."""
     options = _parser().parse_args(arguments)
     keep_memory()
+    exit_on_mistake(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    if not options.root.is_dir():
+        raise FieldmarkError(f"{options.root} is no folder: name the project's with --root.")
     command: Callable[[argparse.Namespace], None] = options.command
-    exit_on_mistake(lambda: command(options))
+    command(options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -39,17 +43,15 @@ def _parser() -> argparse.ArgumentParser:
 
     add("show", show, "Print the leaderboard and what to open.")
     one = add("trace", trace, "Follow a model, or a trained cell, down to the sha256 of every source image.")
-    one.add_argument(
-        "what", metavar="MODEL_URI|CELL", nargs="?", default=DEFAULT, help=f"{DEFAULT} (default), or ersm-0"
-    )
+    one.add_argument("what", metavar="MODEL_URI|CELL", nargs="?", help=f"models:/NAME/2, or ersm-0 ({CHAMPION})")
     one.add_argument("--all", action="store_true", help="name every source image, not the first few")
     one.add_argument("--json", action="store_true", help="the whole trace as JSON")
     one = add("why", why, "Tell on one screen what a model is, its numbers beside the others' and what the gate said.")
-    one.add_argument("model", metavar="MODEL_URI", nargs="?", default=DEFAULT, help=f"default: {DEFAULT}")
+    one.add_argument("model", metavar="MODEL_URI", nargs="?", help=f"models:/NAME/2 ({CHAMPION})")
     add("verify", verify, "Hash results, sources, the champion and the ledger again; exit code 1 if anything differs.")
     one = add("predict", predict, "Classify images and show where the model looked.")
     one.add_argument("images", metavar="IMAGE", nargs="+", type=Path)
-    one.add_argument("--model", metavar="MODEL_URI", default=DEFAULT, help=f"default: {DEFAULT}")
+    one.add_argument("--model", metavar="MODEL_URI", help=f"models:/NAME/2 ({CHAMPION})")
     one.add_argument("--drop-part", metavar="K", type=int, action="append", default=[], help="answer without this part")
     one.add_argument("--mask", metavar="FILE", type=Path, help="decide from what is white in this picture")
     one.add_argument("--overlays", metavar="FOLDER", type=Path, help="write a PNG of each image with its mask here")
@@ -73,21 +75,24 @@ def show(options: argparse.Namespace) -> None:
         raise FieldmarkError(f"{folder} holds no leaderboard yet: run make repro (or dvc repro report).")
     rows = read_json(folder / "leaderboard.json")
     print(leaderboard_text(rows, list(dict.fromkeys(row["model"] for row in rows))))
-    print(f"\nthe report     {folder / 'report.html'}")
+    page = folder / "report.html"  # which git does not keep, unlike the leaderboard
+    print(f"\nthe report     {page if page.exists() else 'not made here yet: run make repro'}")
     print("the champion   fieldmark why   (its origin: fieldmark trace)")
     print("every run      fieldmark ui    then open http://127.0.0.1:5000")
 
 
 def trace(options: argparse.Namespace) -> None:
     """Print where a model or cell comes from."""
+    from fieldmark.tracking import registry
     from fieldmark.tracking import trace as tracing
-    from fieldmark.tracking.store import connect
+    from fieldmark.tracking.store import reading
 
-    if options.what.startswith("models:"):
-        with connect(options.root) as store:
-            found = tracing.trace_model(store, options.what)
+    what = options.what or registry.champion_uri(options.root)
+    if what.startswith("models:"):
+        with reading(options.root) as store:
+            found = tracing.trace_model(store, what)
     else:
-        cell = options.what if "@" in options.what else f"train@{options.what}"
+        cell = what if "@" in what else f"train@{what}"
         root = options.root.resolve()
         found = tracing.trace_cell(root, cell, layout.index(root, load(root / "params.yaml")))
     print(json.dumps(found._asdict(), indent=2) if options.json else tracing.tree(found, everything=options.all))
@@ -95,33 +100,32 @@ def trace(options: argparse.Namespace) -> None:
 
 def why(options: argparse.Namespace) -> None:
     """Print a model's story."""
-    from fieldmark.tracking import ledger
+    from fieldmark.tracking import ledger, registry
     from fieldmark.tracking import trace as tracing
     from fieldmark.tracking import why as story
-    from fieldmark.tracking.store import connect
+    from fieldmark.tracking.store import reading
 
-    with connect(options.root) as store:
-        version, card = tracing.card(store, options.model)
+    with reading(options.root) as store:
+        version, card = tracing.card(store, options.model or registry.champion_uri(options.root))
     print(story.render(version, card, ledger.read(layout.ledger(options.root))))
 
 
 def verify(options: argparse.Namespace) -> None:
     """Hash everything again."""
-    from fieldmark.tracking import registry, verify
+    from fieldmark.tracking import database, registry, verify
     from fieldmark.tracking import trace as tracing
     from fieldmark.tracking.store import connect
 
     root = options.root.resolve()
     params = load(root / "params.yaml")
-    problems = [
-        *verify.outputs(root, params),
-        *verify.sources(layout.index(root, params)),
-        *verify.decisions(layout.ledger(root)),
-    ]
-    with connect(root) as store:
-        champion = registry.champion(store, params.register_.name)
-        if champion:
-            problems += tracing.weights_problems(store, f"models:/{champion.name}/{champion.version}")
+    name, champion = params.register_.name, None
+    problems = [*verify.outputs(root, params), *verify.sources(layout.index(root, params))]
+    if database.written(root):  # connecting would make an empty one
+        with connect(root) as store:
+            champion = registry.champion(store, name)
+            if champion:
+                problems += tracing.weights_problems(store, f"models:/{name}/{champion.version}")
+    problems += verify.decisions(layout.ledger(root), name, champion.version if champion else None)
     if problems:
         raise FieldmarkError("\n  ".join([f"{len(problems)} things are not what was written down:", *problems]))
     print(
@@ -131,14 +135,16 @@ def verify(options: argparse.Namespace) -> None:
 
 def predict(options: argparse.Namespace) -> None:
     """Print class, probability and mask area of each image."""
-    from fieldmark.pictures import read_image, read_mask, write_overlays
-    from fieldmark.tracking import model
-    from fieldmark.tracking.store import connect
+    from fieldmark.pictures import overlay_files, read_image, read_mask, write_overlays
+    from fieldmark.tracking import model, registry
+    from fieldmark.tracking.store import reading
 
     images = [read_image(path) for path in options.images]
     keep = [read_mask(options.mask)] * len(images) if options.mask else None
-    with connect(options.root) as store:
-        classifier = model.classifier(store, options.model)
+    if options.overlays:
+        overlay_files(options.overlays, options.images)  # refused before the work, not after
+    with reading(options.root) as store:
+        classifier = model.classifier(store, options.model or registry.champion_uri(options.root))
     answer = classifier.predict(images, keep=keep, drop_parts=options.drop_part)
     found = zip(options.images, answer.label, answer.probabilities, answer.mask, strict=True)
     rows = [
@@ -178,17 +184,9 @@ def doctor(options: argparse.Namespace) -> None:
 
 def ui(options: argparse.Namespace) -> None:
     """Become MLflow's server, bound to this machine."""
-    from fieldmark.tracking.database import prepare
+    from fieldmark.tracking import pages
 
-    uri = prepare(options.root)
-    if uri.startswith("http"):
-        print(f"open {uri}: MLFLOW_TRACKING_URI names a server that runs already")
-        return
-    page = f"http://127.0.0.1:{options.port}/#/experiments/1/runs?workflowType=machine_learning"  # not its GenAI pages
-    print(f"open {page} (Ctrl-C ends it)", flush=True)
-    server = ["-m", "mlflow", "server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(options.port)]
-    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # of GenAI: three processes we have no use for
-    os.execv(sys.executable, [sys.executable, *server, "--workers", "1"])  # one reader: up in a quarter of the time
+    pages.serve(options.root, options.port)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from packaging.requirements import Requirement
 
+from fieldmark.core import layout
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.tracking import database, lineage
 
@@ -31,17 +32,15 @@ def examine(root: Path) -> Iterator[Finding]:
     yield Finding("python", sys.version_info >= (3, 11), here, "install Python 3.11 or later, then make setup")
     yield _packages(root / "requirements.lock")
     apt = shutil.which("apt-get") is not None
-    yield Finding(
-        "apt", apt, "found" if apt else "missing", "wildstamps needs it: set dataset.name to shapes in params.yaml"
-    )
+    yield Finding("apt", apt, "found" if apt else "missing", "wildstamps needs it: cp params/shapes.yaml params.yaml")
     free = shutil.disk_usage(root).free / 1e9
     yield Finding("disk", free >= NEEDED_GB, f"{free:.0f} GB free", f"free at least {NEEDED_GB} GB")
     yield Finding("cores", True, str(os.cpu_count()), "")
     gpu = shutil.which("nvidia-smi") is not None
     yield Finding("gpu", True, "NVIDIA" if gpu else "none: training runs on the CPU", "")
     yield _git(root)
-    lock = (root / "dvc.lock").exists()
-    yield Finding("dvc", lock, "dvc.lock is there" if lock else "nothing was run yet", "run make repro")
+    page = layout.report(root) / "report.html"  # dvc.lock and tables come with a clone; this is made where one runs
+    yield Finding("report", page.exists(), str(page) if page.exists() else "not made here yet", "run make repro")
     yield _mlflow(root)
 
 
@@ -86,11 +85,11 @@ def _git(root: Path) -> Finding:
 
 
 def _mlflow(root: Path) -> Finding:
-    file = database.file(root)
-    if file is not None and not file.exists():
-        return Finding("mlflow", True, "no database yet: the first run makes it", "")
     try:
+        if not database.written(root):
+            return Finding("mlflow", True, "no database yet: the first run makes it", "")
         uri = database.probe(root)
     except FieldmarkError as mistake:
         return Finding("mlflow", False, "no answer", str(mistake))
-    return Finding("mlflow", True, uri, "")
+    asked = uri.startswith((database.SQLITE, "http"))
+    return Finding("mlflow", True, database.shown(uri) + ("" if asked else " (not tried: only MLflow can)"), "")

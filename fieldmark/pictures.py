@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fieldmark.core.contracts import Fill
 from fieldmark.core.errors import FieldmarkError
+from fieldmark.core.store import writable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,7 +26,7 @@ def read_image(path: Path) -> Pixels:
     """Read a picture file as (H, W, 3).
 
     Raises:
-        FieldmarkError: no such file, or not a picture.
+        FieldmarkError: no such file, not a picture, or one of more than 8 bits.
     """
     return _read(path, "RGB")
 
@@ -34,7 +35,7 @@ def read_mask(path: Path) -> Floats:
     """Read a picture file as weights (H, W) in [0, 1]: white is 1, black is 0.
 
     Raises:
-        FieldmarkError: no such file, or not a picture.
+        FieldmarkError: no such file, not a picture, or one of more than 8 bits.
     """
     return _read(path, "L").astype(np.float32) / np.float32(255)
 
@@ -44,8 +45,10 @@ def _read(path: Path, mode: str) -> Pixels:
 
     try:
         with Image.open(path) as image:
+            if image.mode[0] in "IF":  # Pillow would cut all above 255 off
+                raise FieldmarkError(f"{path} has more than 8 bits a pixel's grey: save it with 8.")
             return np.asarray(ImageOps.exif_transpose(image).convert(mode))
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise FieldmarkError(f"{path} can't be read as a picture ({error}): give a PNG or JPEG file.") from error
 
 
@@ -155,9 +158,20 @@ def overlay(image_HW3: Pixels, mask_hw: Floats, size: int = 320) -> Image:
 
 def write_overlays(folder: Path, paths: Sequence[Path], images: Sequence[Pixels], masks_Nhw: Floats) -> None:
     """Write the overlay of each image, under the name of its file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, image, mask_hw in zip(_names(paths), images, masks_Nhw, strict=True):
-        overlay(image, mask_hw).save(folder / f"{name}.png")
+    for file, image, mask_hw in zip(overlay_files(folder, paths), images, masks_Nhw, strict=True):
+        overlay(image, mask_hw).save(file)
+
+
+def overlay_files(folder: Path, paths: Sequence[Path]) -> list[Path]:
+    """Return where the overlays of pictures go, in a folder that is made if need be.
+
+    Raises:
+        FieldmarkError: they can't be written there, or one would replace a picture it is made of.
+    """
+    files = [writable(folder) / f"{name}.png" for name in _names(paths)]
+    if lost := {file.resolve() for file in files} & {path.resolve() for path in paths}:
+        raise FieldmarkError(f"the overlays in {folder} would replace {min(lost)}: name another folder.")
+    return files
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

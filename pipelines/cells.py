@@ -22,6 +22,7 @@ from fieldmark.core import layout
 from fieldmark.core.allocator import keep_memory
 from fieldmark.core.errors import FieldmarkError, exit_on_mistake
 from fieldmark.core.params import Params, load
+from pipelines.graph import at_a_time
 
 Cell = tuple[str, int]  # model, seed
 
@@ -116,7 +117,7 @@ def _end_with_parent() -> None:
 
 def _command() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--workers", type=int, help="cells at a time (default: as many as keep all cores busy)")
+    parser.add_argument("--workers", type=at_a_time, help="cells at a time (default: as many as keep all cores busy)")
     keep_memory()
     main(Path.cwd(), workers=parser.parse_args().workers)
 

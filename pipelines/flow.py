@@ -11,6 +11,7 @@ from prefect.states import Cancelled
 
 from fieldmark.core.errors import exit_on_mistake
 from pipelines.deploy import connect, deploy, deployment, has_ended
+from pipelines.graph import at_a_time
 from pipelines.local import CODE, Worker, server
 
 
@@ -20,6 +21,8 @@ def main(root: Path, home: Path, workers: int) -> FlowRun:
         worker = Worker(at) if at.ours else None
         try:
             known = deploy(at, client) if at.ours else deployment(client)
+            if at.ours:
+                at.announce()
             parameters = {"root": str(root.resolve()), "workers": workers}
             run = client.create_flow_run_from_deployment(known, parameters=parameters)
             print(f"open {at.url}/runs/flow-run/{run.id}", flush=True)
@@ -51,7 +54,7 @@ def _command() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=CODE, help="the project to reproduce (default: this one)")
     parser.add_argument("--home", type=Path, default=CODE / ".prefect", help="where Prefect keeps its database")
-    parser.add_argument("--workers", type=int, default=2, help="cells at a time (default: 2)")
+    parser.add_argument("--workers", type=at_a_time, default=2, help="cells at a time (default: 2)")
     arguments = parser.parse_args()
     try:
         run = main(arguments.root, arguments.home.resolve(), arguments.workers)

@@ -36,6 +36,20 @@ class Graph(NamedTuple):
     mermaid: str
 
 
+def at_a_time(words: str) -> int:
+    """Read how many cells may run side by side; a command's argument has this as its type.
+
+    Raises:
+        FieldmarkError: none could ever run.
+
+    >>> at_a_time("2")
+    2
+    """
+    if not words.isdecimal() or not int(words):
+        raise FieldmarkError(f"{words!r} is no number of cells at a time: give a whole one from 1 on, or none at all.")
+    return int(words)
+
+
 def read(root: Path) -> Graph:
     """Ask DVC for the graph of the project in ``root``.
 

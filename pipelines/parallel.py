@@ -30,7 +30,7 @@ from rich.table import Column
 from fieldmark.core.errors import FieldmarkError, exit_on_mistake
 from fieldmark.core.params import load
 from pipelines import fastdvc, leash, slots
-from pipelines.graph import HINT, Cell
+from pipelines.graph import HINT, Cell, at_a_time
 
 FORK = get_context("fork")  # safe: this process has one thread, and has computed nothing
 LATE = ("dvc.commands.repro", "dvc.repo.reproduce", "dvc.stage.cache", "dvc.stage.run", "dvc_data.hashfile.build")
@@ -180,7 +180,7 @@ def together() -> int:
 
 def _command() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--jobs", type=int, help="cells at a time (default: as many as keep all cores busy)")
+    parser.add_argument("--jobs", type=at_a_time, help="cells at a time (default: as many as keep all cores busy)")
     jobs = parser.parse_args().jobs
     for module in LATE:
         import_module(module)

@@ -3,13 +3,14 @@
 from graphlib import TopologicalSorter
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from prefect import flow, get_client, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.futures import PrefectFuture
 from prefect.tasks import exponential_backoff
+from pydantic import Field
 
 from fieldmark.core.store import read_json
 from pipelines import graph, slots
@@ -18,7 +19,7 @@ from pipelines.steps import reproduce_cell, stop_all
 
 
 @flow(name="reproduce", persist_result=False)
-def reproduce(root: Path = Path(), workers: int = 2) -> None:
+def reproduce(root: Path = Path(), workers: Annotated[int, Field(ge=1)] = 2) -> None:
     """Bring every cell of the project in ``root`` up to date, at most ``workers`` at a time.
 
     Raises:

@@ -15,7 +15,7 @@ def main(home: Path, port: int) -> None:
     """Keep server and worker alive until interrupted.
 
     Raises:
-        FieldmarkError: another server runs on the same database, or this one did not start.
+        FieldmarkError: another server runs on the same database, the port is taken, or this one did not start.
     """
     with server(home, port) as at, connect(at) as client:
         if not at.ours:
@@ -23,6 +23,7 @@ def main(home: Path, port: int) -> None:
         worker = Worker(at)
         try:
             deploy(at, client)
+            at.announce()
             print(f"open {at.url} (runs), start one now with `make flow`, stop with Ctrl-C", flush=True)
             while True:
                 worker.tend()

@@ -17,7 +17,7 @@ from fieldmark.tracking.publish import CARD, publish_cell
 from fieldmark.tracking.record import Dataset, Run
 from fieldmark.tracking.store import Store
 from stages._gallery import gallery
-from stages._results import GATED, Results, introduced
+from stages._results import GATED, SHARES, Results, introduced
 
 VALIDATION = "validation.json"  # of a registered cell's run: what a later challenger is compared with
 
@@ -29,6 +29,8 @@ class Publisher:
         self.params, self.root, self.records, self.parent, self.results = params, root, records, parent, results
         self.splits = [content_hash(layout.split(root, params, seed)) for seed in params.seeds]
         self.contenders = [params.register_.baseline, *params.register_.candidates]
+        baseline = params.register_.baseline
+        self.headline = [name for name in HEADLINE if name in SHARES or (baseline, name, "test") in results.observed]
 
     def cell(self, name: str, seed: int) -> tuple[Run, str]:
         """Show one cell and return its run and, if it may be registered, its model's id."""
@@ -63,7 +65,7 @@ class Publisher:
         run, model_id = runs[name, seed]
         run.log_json({"splits": self.splits, **self.results.packed((name, GATED, "val"))}, VALIDATION)
         shown = list(dict.fromkeys([name, *self.params.models]))
-        keys = [(model, metric, "test") for model in shown for metric in HEADLINE]
+        keys = [(model, metric, "test") for model in shown for metric in self.headline]
         manifest = trace.artifact(self.records, run.run_id, "lineage/manifest.json")
         commit = lineage.code(self.root).commit
         config = store.read_json(layout.trained(self.root, name, seed) / "config.json")
@@ -73,7 +75,7 @@ class Publisher:
             "data": f"{self.params.dataset.name}, train correlation {self.params.split.correlation}",
             "commit": commit,
             "models": shown,
-            "metrics": list(HEADLINE),
+            "metrics": self.headline,
             "rows": [self.results.row(key) for key in keys],
         }
         run.log_json(card, CARD)
@@ -85,13 +87,13 @@ class Publisher:
 
     def _measured(self, name: str) -> str:
         """Say a model's headline in one sentence."""
-        said = [f"{title(metric)} {interval(self.results.row((name, metric, 'test')))}" for metric in HEADLINE]
+        said = [f"{title(metric)} {interval(self.results.row((name, metric, 'test')))}" for metric in self.headline]
         return f"On test, mean over {len(self.params.seeds)} seeds: {', '.join(said)}."
 
     def summary(self, champion: registry.Version) -> None:
         """Describe the reproduction's run: its leaderboard and who is champion."""
         models = list(self.params.models)
-        rows = [self.results.row((model, metric, "test")) for model in models for metric in HEADLINE]
+        rows = [self.results.row((model, metric, "test")) for model in models for metric in self.headline]
         Run(self.records, self.parent).describe(
             f"Champion: version {champion.version} of {champion.name}. Artifacts hold the report.\n\n"
             f"{self.params.dataset.name}, {len(self.params.seeds)} seeds; on test, means over seeds with"

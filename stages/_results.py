@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fieldmark.core import layout, plugins, store
-from fieldmark.core.params import Params
+from fieldmark.core.params import DECIDES, Params
 from fieldmark.core.words import Model
 from fieldmark.report import page
 from fieldmark.report.about import About, end, family, supervision
@@ -26,7 +26,7 @@ from fieldmark.stats import (
 
 UNKNOWN = Interval(float("nan"), float("nan"), float("nan"), n=0, seeds=0)
 Key = tuple[str, str, str]  # model, metric, part
-GATED = "worst_group"  # the measure that decides
+GATED = DECIDES
 SHARES = {"gap_closed": False, "gap_closed_here": True}  # of the gap in it; is the interval about these sources alone?
 
 

@@ -33,8 +33,8 @@ def main(params: Params, root: Path) -> None:
         if champion is None:
             champion = versions[params.register_.baseline]
             decision = gate.first(params.register_.baseline)
+            publisher.note(decision, champion, None)  # first: what is noted twice is noted once
             registry.promote(records, champion, decision)
-            publisher.note(decision, champion, None)
         incumbent, comparable = publisher.validation(champion)
         judged = {}
         for model in params.register_.candidates:

@@ -96,11 +96,12 @@ def test_a_stage_measures_under_attack_twice_alike(world, tmp_path):
     root = worlds.copy(world, tmp_path / "copy")
     small = yaml.safe_load(worlds.SMOKE.read_text())["evaluate"]
     tests = {
+        "worst_group": {},
         "attack": {"eps": [1, 4], "at": 1, "steps": 2, "examples": 8},
         "attention_drift": {"at": 1, "steps": 2, "examples": 8},
         "gradient_masking": {"at": 1, "steps": 2, "examples": 8},
     }
-    worlds.write_params(root, evaluate=small | {"tests": tests, "validation": []})
+    worlds.write_params(root, evaluate=small | {"tests": tests, "validation": ["worst_group"]})
     params, path = worlds.load(root), layout.evaluated(root, "zoom_norm", 0)
     told = []
     for _ in range(2):

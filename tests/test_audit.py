@@ -7,7 +7,6 @@ import audited
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import world
 from tracked_project import git
 
@@ -115,6 +114,19 @@ def test_an_audit_can_be_a_run_of_mlflow(project: Path, capsys: pytest.CaptureFi
 def test_a_model_of_another_split_is_not_shown_what_it_learnt_from(project: Path) -> None:
     with pytest.raises(FieldmarkError, match=r"0\.parquet is not there: run dvc repro split"):
         audit("blackboxes:Constant", project, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "said"),
+    [
+        ("disc=sand", "no background for the labels .'square'.: the data has .'disc', 'square'."),
+        ("disc=sand,square=lava", "the backgrounds .'lava'.: the scenes show .'sand', 'sea'."),
+        ("disc=sand,square=sea,duck=sea", "the labels .'duck'.: the data has"),
+    ],
+)
+def test_pairs_that_are_not_of_the_projects_data_are_refused(pairs: str, said: str, project: Path) -> None:
+    with pytest.raises(FieldmarkError, match=said):
+        audit("models:/fieldmark/1", project, pairs=pairs)
 
 
 # Known answers
@@ -268,65 +280,6 @@ def test_fewer_examples_are_as_many_of_each_group_whatever_their_order() -> None
     assert few["group"].value_counts().to_dict() == dict.fromkeys("abcd", 3)
     again = examples.chosen(recipes.sample(frac=1, random_state=0), 12)
     assert sorted(few["example_id"]) == sorted(again["example_id"])
-
-
-# Mistakes
-
-
-def mistakes(folder: Path, network) -> dict[str, tuple[list[str], str]]:
-    """Return arguments and what is said of them."""
-    pickled, bare, headless = folder / "pickled", folder / "bare", folder / "headless"
-    network.config.save_pretrained(pickled)
-    torch.save({}, pickled / "pytorch_model.bin")
-    bare.mkdir()
-    audited.checkpoint(headless, network)
-    network.resnet.save_pretrained(headless)
-    sizeless = audited.checkpoint(folder / "sizeless", network)
-    (sizeless / "preprocessor_config.json").unlink()
-    (folder / "broken.onnx").write_bytes(b"no graph")
-    (folder / "list.json").write_text("[1]")
-    empty = folder / "empty"
-    (empty / "objects").mkdir(parents=True)
-    fine = "blackboxes:Constant"
-    return {
-        "pickle": ([str(pickled)], "only safetensors weights .* as a pickle .pytorch_model.bin.*to ONNX"),
-        "pickle file": (["net.pth"], "net.pth is a pickle, .* torch.onnx.export"),
-        "wrong folder": ([str(bare)], "holds no config.json and no single ONNX file .but nothing.: give models:/"),
-        "no model": (["nothing/here"], "there is no model 'nothing/here': give models:/"),
-        "headless": ([str(headless)], "lacks weights .classifier.1.bias, classifier.1.weight.: .* partly random"),
-        "sizeless": ([str(sizeless)], "nothing says the size of .*--config"),
-        "broken file": ([str(folder / "broken.onnx")], "can't be opened by onnxruntime"),
-        "no file": (["none.onnx"], "there is no file none.onnx"),
-        "no module": (["no_such_module:box"], "can't be imported"),
-        "no version": (["models:/nobody/1"], "has no models:/nobody/1 .*fieldmark ui"),
-        "unknown data": ([fine, "--data", "cifar"], "no data 'cifar': use shapes, wildstamps, or a folder"),
-        "no data": ([fine, "--data", ""], "no data ''"),
-        "empty data": ([fine, "--data", str(empty), "--pairs", "a=b"], "holds no objects: put there objects/<class>"),
-        "odd pairs": ([fine, "--data", "shapes", "--pairs", "disc"], "--pairs 'disc' can't be read"),
-        "wrong pairs": ([fine, "--data", "shapes", "--pairs", "disc=sand"], "no background for the labels .'square'."),
-        "wrong config": ([fine, "--config", str(folder / "list.json")], "is no JSON object"),
-        "no config": ([fine, "--config", "none.json"], "--config none.json can't be read"),
-        "nothing asked": ([fine, "--examples", "0"], "--examples is 0 .*numbers above 0"),
-        "broken weights": (["blackboxes:Broken", "--data", "shapes"], "are no numbers: check its weights"),
-        "narrow": (["blackboxes:Narrow", "--data", "shapes"], "a row a picture and a column for each of its 2"),
-        "unmapped": (["blackboxes:Elsewhere", "--data", "shapes"], "stands for disc: the model says red .*--classes"),
-    }  # fmt: skip
-
-
-def test_a_mistake_is_one_sentence_that_says_what_to_do(network, here, tmp_path, capsys) -> None:
-    for name, (asked, wanted) in mistakes(tmp_path, network).items():
-        with pytest.raises(SystemExit) as end:
-            cli.main(["--root", str(here), "audit", "--examples", "8", *asked])
-        said = capsys.readouterr().err.splitlines()[-1]
-        assert end.value.code == 1, name
-        assert said.startswith("fieldmark: "), (name, said)
-        pytest.raises(FieldmarkError, _raise, said).match(wanted)
-    with pytest.raises(FieldmarkError, match="name what to show the model: --data shapes, --data wildstamps, or"):
-        audit("blackboxes:Constant", here)
-
-
-def _raise(said: str) -> None:
-    raise FieldmarkError(said)
 
 
 def test_own_pictures_go_through_the_pipeline(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The command `fieldmark`, on a project with a registered champion."""
 
 import json
+import shutil
+import socket
 import sqlite3
 from pathlib import Path
 
@@ -136,7 +138,9 @@ def test_mistakes_are_one_sentence(
     small = tmp_path / "small.png"
     Image.new("L", (7, 9)).save(small)
     assert "a mask is 9 x 7 and its image 80 x 100" in fail(champion, capsys, "predict", picture, "--mask", str(small))
-    assert "dvc.lock does not know 'train@x-9'" in fail(champion, capsys, "trace", "x-9")
+    said = fail(champion, capsys, "trace", "nope-0")
+    assert "dvc.lock does not know 'train@nope-0' (of 4 stages, nearest are train@erm-0, " in said
+    assert "dvc repro" not in said
     assert "the registry has no models:/fieldmark@nobody" in fail(champion, capsys, "why", "models:/fieldmark@nobody")
     monkeypatch.setattr(database, "PATIENCE", 0.1)
     holder = sqlite3.connect(champion / "mlruns" / "mlflow.db", isolation_level=None)
@@ -160,6 +164,72 @@ def test_verify_says_yes_or_names_the_file(champion: Path, capsys: pytest.Captur
     say(champion, capsys, "verify")
 
 
+def test_verify_and_why_see_a_champion_that_the_gate_did_not_choose(
+    champion: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = layout.ledger(champion)
+    whole = lines.read_bytes()
+    lines.unlink()
+    for said in (fail(champion, capsys, "verify"), say(champion, capsys, "why")):
+        assert "there is a champion (version 1) and no promotion in the ledger" in said
+    lines.write_bytes(whole)
+    with connect(champion) as store:
+        one = registry.resolve(store, "models:/fieldmark@champion")
+        two = registry.register(
+            store, "fieldmark", run_id=one.run_id, model_id=one.model_id, fingerprint="2", tags={}, description=""
+        )
+        store.client.set_registered_model_alias("fieldmark", "champion", two.version)  # as a click does
+        for said in (fail(champion, capsys, "verify"), say(champion, capsys, "why")):
+            assert "the champion is version 2, but the ledger's last promotion is of version 1: somebody moved" in said
+        store.client.delete_registered_model_alias("fieldmark", "champion")
+        assert "there is no champion, but the ledger's" in fail(champion, capsys, "verify")
+        registry.promote(store, one, gate.first("erm"))
+    say(champion, capsys, "verify")
+    assert "MIND" not in say(champion, capsys, "why")
+
+
+def test_verify_makes_no_store(champion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(champion, tmp_path / "copy", ignore=shutil.ignore_patterns("mlruns", "registered"))
+    assert "(there is no champion yet)" in say(root, capsys, "verify")
+    assert not (root / "mlruns").exists()
+
+
+def test_the_champion_is_of_the_name_that_the_parameters_register(tmp_path: Path) -> None:
+    assert registry.champion_uri(tmp_path) == "models:/fieldmark@champion"
+    for text, name in {
+        "register: {name: birds}\nsize: -3": "birds",
+        "register: [": "fieldmark",
+        "3": "fieldmark",
+    }.items():
+        (tmp_path / "params.yaml").write_text(text)
+        assert registry.champion_uri(tmp_path) == f"models:/{name}@champion"
+
+
+def test_a_renamed_champion_is_found(champion: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    params = champion / "params.yaml"
+    text = params.read_text()
+    params.write_text(text.replace("name: fieldmark", "name: birds"))
+    for words in (["why"], ["trace"]):
+        assert "the registry has no models:/birds@champion" in fail(champion, capsys, *words)
+    params.write_text(text)
+
+
+def test_show_names_a_report_that_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = layout.report(tmp_path)
+    folder.mkdir(parents=True)
+    shutil.copy(layout.report(project.ROOT) / "leaderboard.json", folder)
+    assert "the report     not made here yet: run make repro" in say(tmp_path, capsys, "show")
+    (folder / "report.html").touch()
+    assert f"the report     {folder}/report.html" in say(tmp_path, capsys, "show")
+
+
+def test_a_folder_that_is_none_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for word in ("doctor", "ui", "why", "verify"):
+        said = fail(tmp_path / "none", capsys, word)
+        assert said == f"fieldmark: {tmp_path}/none is no folder: name the project's with --root.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_doctor_says_what_to_do(
     champion: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,7 +240,13 @@ def test_doctor_says_what_to_do(
     assert findings()["mlflow"].found == database.address(champion)
     assert (findings()["packages"].good, findings()["packages"].advice) == (False, "run make setup and use .venv/bin")
     monkeypatch.setenv("PATH", "")
-    assert "shapes" in findings()["apt"].advice
+    assert findings()["apt"].advice.endswith("cp params/shapes.yaml params.yaml")
+    assert (findings()["report"].good, findings()["report"].found) == (False, "not made here yet")
+    page = layout.report(champion) / "report.html"
+    page.parent.mkdir(exist_ok=True)
+    page.touch()
+    assert (findings()["report"].good, findings()["report"].found) == (True, str(page))
+    shutil.rmtree(page.parent)
     assert "MIND git" in say(champion, capsys, "doctor")
 
 
@@ -180,5 +256,12 @@ def test_the_pages_open_on_this_machine_only(
     started: list[list[str]] = []
     monkeypatch.setenv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # what ui sets: the test leaves no trace of it
     monkeypatch.setattr("os.execv", lambda _program, arguments: started.append(arguments))
-    assert "http://127.0.0.1:5001" in say(champion, capsys, "ui", "--port", "5001")
-    assert started[0][-6:] == ["--host", "127.0.0.1", "--port", "5001", "--workers", "1"]
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        port = str(other.getsockname()[1])
+        other.listen()
+        assert f"127.0.0.1 has no port {port} for a server" in fail(champion, capsys, "ui", "--port", port)
+        assert "no port 99999" in fail(champion, capsys, "ui", "--port", "99999")
+    assert started == []
+    assert f"http://127.0.0.1:{port}" in say(champion, capsys, "ui", "--port", port)
+    assert started[0][-6:] == ["--host", "127.0.0.1", "--port", port, "--workers", "1"]

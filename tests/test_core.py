@@ -53,6 +53,48 @@ def test_a_value_out_of_range_is_named(tmp_path: Path) -> None:
         params.load(written(tmp_path, split=split))
 
 
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"seeds": [-1]}, "'seeds.0' is -1: Input should be greater than or equal to 0"),
+        ({"seeds": [0, 1, 0]}, r"seeds are \[0, 1, 0\]: name each once"),
+        (
+            {"models": {"erm": 3, "ersm": {}}},
+            r"params.yaml: 'models.erm' is 3: Input should be a valid dictionary or .*",
+        ),
+        ({"train": None}, "params.yaml: 'train' is None: Input should be a valid dictionary"),
+        (
+            {"register": {"name": "a/b", "baseline": "erm", "candidates": [], "minimum_group": 1}},
+            "register.name' is 'a/b'",
+        ),
+    ],
+)
+def test_only_what_is_wrong_is_named(changes: dict[str, object], sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(errors.FieldmarkError, match=f"{sentence}[^;]*$"):
+        params.load(written(tmp_path, **changes))
+
+
+def test_the_gates_own_measure_can_not_be_left_out(tmp_path: Path) -> None:
+    evaluate = {"tests": {"average": {}}, "validation": ["average"], "variants": ["original"]}
+    with pytest.raises(errors.FieldmarkError, match="must name worst_group, by which the gate decides"):
+        params.load(written(tmp_path, evaluate=evaluate))
+
+
+def test_a_control_is_no_candidate(tmp_path: Path) -> None:
+    register = {"name": "m", "baseline": "erm", "candidates": ["oracle_mask"], "minimum_group": 1}
+    with pytest.raises(errors.FieldmarkError, match="register names oracle_mask, but 'oracle_mask' is a control"):
+        params.load(written(tmp_path, register=register))
+
+
+def test_parameters_that_are_no_text_are_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes("size: 160  # größe".encode("latin-1"))
+    with pytest.raises(errors.FieldmarkError, match="can't be read .*: save it as a text file in UTF-8"):
+        params.load(path)
+    with pytest.raises(errors.FieldmarkError, match="can't be read"):
+        params.load(tmp_path)
+
+
 def test_a_missing_file_says_where_to_stand(tmp_path: Path) -> None:
     with pytest.raises(errors.FieldmarkError, match="run the command from the project's folder"):
         params.load(tmp_path / "params.yaml")

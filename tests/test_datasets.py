@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import zlib
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
@@ -283,9 +284,23 @@ def _torn(own: Path) -> None:
     (own / "scenes" / "lake" / "torn.jpg").write_bytes(b"half a picture")
 
 
+def _deep(own: Path) -> None:
+    Image.fromarray(np.full((9, 9), 40_000, np.uint16)).save(own / "scenes" / "lake" / "deep.png")
+
+
+def _huge(own: Path) -> None:
+    """Write a header that speaks of more pixels than Pillow will make."""
+    size, chunks = (60_000).to_bytes(4, "big") * 2, b"\x89PNG\r\n\x1a\n"
+    for name, held in ((b"IHDR", size + b"\x08\x02\x00\x00\x00"), (b"IDAT", b"")):
+        chunks += len(held).to_bytes(4, "big") + name + held + zlib.crc32(name + held).to_bytes(4, "big")
+    (own / "scenes" / "lake" / "huge.png").write_bytes(chunks)
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
+        (_deep, r"deep\.png has more than 8 bits a pixel's grey: save it with 8"),
+        (_huge, r"huge\.png can't be read as a picture .*decompression bomb"),
         (_opaque, r"flat\.png has no transparent ground: cut the object out"),
         (_invisible, r"gone\.png has nothing to be seen"),
         (_torn, r"torn\.jpg can't be read as a picture"),

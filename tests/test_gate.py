@@ -1,5 +1,6 @@
 """The gate and its ledger: every verdict built by hand, every edit found."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -169,3 +170,35 @@ def test_an_edit_is_found_and_nothing_more_is_written(
     with pytest.raises(FieldmarkError, match=r"ledger\.jsonl: line"):
         write(book, "4")
     assert book.read_bytes() == damaged
+
+
+def promotion(
+    challenger: str, champion: str | None, *, verdict: str = "promote", model: str = "m"
+) -> dict[str, object]:
+    return {"model": model, "verdict": verdict, "challenger": challenger, "champion": champion}
+
+
+HISTORY = [promotion("1", None), promotion("2", "1", verdict="keep"), promotion("9", None, model="another")]
+ROUND = [*HISTORY, promotion("2", "1"), promotion("3", "1"), promotion("4", "1", verdict="keep")]
+
+
+@pytest.mark.parametrize(
+    ("decisions", "champion", "found"),
+    [
+        ([], None, None),
+        (HISTORY, "1", None),
+        (HISTORY, "2", "the champion is version 2, but the ledger's last promotion is of version 1: somebody moved"),
+        (HISTORY, None, "there is no champion, but the ledger's last promotion is of version 1: somebody moved"),
+        ([], "2", r"there is a champion \(version 2\) and no promotion in the ledger: restore the ledger"),
+        (HISTORY[1:], "1", r"there is a champion \(version 1\) and no promotion"),
+        (ROUND, "2", None),  # one of two that were promoted at once: the better one won
+        (ROUND, "3", None),
+        (ROUND, "4", "the champion is version 4, but the ledger's last promotion is of version 2 or 3"),
+        (ROUND, "1", "the champion is version 1, but"),
+        ([*ROUND, promotion("1", "3"), promotion("3", "1")], "2", "last promotion is of version 3:"),
+    ],
+)
+def test_a_champion_that_the_gate_did_not_choose_last_is_found(decisions, champion, found) -> None:
+    problems = ledger.astray(decisions, "m", champion)
+    assert bool(problems) == bool(found)
+    assert re.search(found or "", "".join(problems))

@@ -22,7 +22,17 @@ from fieldmark.core import layout, store
 from fieldmark.tracking.runs import search
 from fieldmark.tracking.store import connect, quiet
 
-SMALL: dict[str, Any] = {"seeds": [0], "models": {"erm": {}, "ersm": {}}}
+SMALL: dict[str, Any] = {  # as few measures as params/papers-zoom.yaml has: register shows what there is
+    "seeds": [0],
+    "models": {"erm": {}, "ersm": {}},
+    "evaluate": {
+        "tests": {"average": {}, "worst_group": {}}, "validation": ["average", "worst_group"], "variants": ["original"],
+    },
+    "register": {
+        "name": "fieldmark", "baseline": "erm", "candidates": ["ersm"], "minimum_group": 5,
+        "floor": {"token_auc": 0.55},
+    },
+}  # fmt: skip
 SEARCH_PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 HERE = {**os.environ, "PATH": SEARCH_PATH, "PYTHONPATH": ""}  # the copy's code alone
 LEFT_HALF = '''"""A model of the test: it looks at the left half."""

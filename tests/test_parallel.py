@@ -140,6 +140,12 @@ def test_when_it_is_stopped_all_stops_and_the_next_run_goes_on(tmp_path: Path, r
     assert files(root) == files(reference)
 
 
+@pytest.mark.parametrize("words", [("parallel", "--jobs", "-1"), ("flow", "--home", os.devnull, "--workers", "0")])
+def test_less_than_one_cell_at_a_time_is_refused_not_waited_for(words: tuple[str, ...], tmp_path: Path) -> None:
+    said = f"fieldmark: '{words[-1]}' is no number of cells at a time: give a whole one from 1 on, or none at all.\n"
+    assert outcome(start(tmp_path, f"pipelines.{words[0]}", *words[1:])) == (1, "", said)
+
+
 def test_a_graph_that_dvc_cannot_read_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "toy").mkdir()
     code, said, complained = parallel(tmp_path / "toy")

@@ -24,6 +24,8 @@ from reported import (
     trained,
 )
 
+from fieldmark.core.errors import FieldmarkError
+from fieldmark.pictures import overlay_files, read_image, read_mask
 from fieldmark.report import about, curves, plots, strips
 from fieldmark.report.about import About
 from fieldmark.report.dots import dots
@@ -167,3 +169,22 @@ def test_a_strip_says_what_is_held_and_is_a_picture_of_its_own():
     assert said.count("✗ land mammal 0.70") == 2 * 3
     assert said.count("○ bird 0.90") == 3 * len(ORDER)
     assert strips.files([shown]) == [(name, svg)]
+
+
+def test_overlays_never_replace_the_pictures_they_are_made_of(tmp_path):
+    own = tmp_path / "duck.png"
+    own.write_bytes(b"a picture")
+    with pytest.raises(FieldmarkError, match="would replace .*duck.png: name another folder"):
+        overlay_files(tmp_path, [own])
+    with pytest.raises(FieldmarkError, match="duck.png can't be made"):
+        overlay_files(own, [own])
+    assert overlay_files(tmp_path / "seen", [own, tmp_path / "b" / "duck.jpg"]) == [
+        tmp_path / "seen" / "duck.png", tmp_path / "seen" / "duck-2.png",
+    ]  # fmt: skip
+
+
+def test_a_picture_of_more_than_eight_bits_is_refused_not_cut_off(tmp_path):
+    Image.fromarray(np.full((9, 9), 40_000, np.uint16)).save(tmp_path / "deep.png")
+    for read in (read_image, read_mask):
+        with pytest.raises(FieldmarkError, match="deep.png has more than 8 bits"):
+            read(tmp_path / "deep.png")

@@ -13,7 +13,7 @@ from fieldmark import serve
 from fieldmark.core import layout, params, store
 from fieldmark.core.contracts import Backbone, Batch
 from fieldmark.core.params import Params
-from fieldmark.layers.saliency_head import FINER, SaliencyHead
+from fieldmark.layers.saliency_head import FINER, SaliencyHead, remembering
 from fieldmark.models import saliency
 from stages import embed, train
 from stages._cell import View, opened
@@ -50,11 +50,34 @@ def test_the_mask_weights_tokens_and_the_head_never_learns() -> None:
     assert not any(part.training for part in module.choose.modules())
 
 
+class Counting(Bright):
+    """Counts what it is asked."""
+
+    asked = 0
+
+    def scores(self, x_BChw: torch.Tensor) -> torch.Tensor:
+        self.asked += len(x_BChw)
+        return super().scores(x_BChw)
+
+
+def test_a_training_asks_about_each_example_once_whatever_it_comes_with() -> None:
+    head, x_BCHW = Counting(1), torch.randint(0, 2, (6, 1, 2, 3), generator=torch.Generator().manual_seed(0)).float()
+    wanted, distinct = head(Batch(x_BCHW)), len(x_BCHW.unique(dim=0))
+    with remembering(nn.ModuleList([head])):
+        head.asked = 0
+        for order in ([0, 1, 2, 3, 4, 5], [5, 3], [1, 0, 4]):
+            assert torch.equal(head(Batch(x_BCHW[order])), wanted[order])
+        assert head.asked == distinct
+    head(Batch(x_BCHW))
+    assert head.asked == distinct + 6, "who measures the cost of an answer gets one"
+
+
 @pytest.fixture(scope="module")
 def project(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a project where a cell aims by the head of the ViT."""
     root = worlds.copy(world, tmp_path_factory.mktemp("saliency") / "project")
-    evaluate = {"tests": {"average": {}}, "validation": ["average"], "variants": ["original"]}
+    measures = ["average", "worst_group"]
+    evaluate = {"tests": dict.fromkeys(measures, {}), "validation": measures, "variants": ["original"]}
     register = {"name": "fieldmark", "baseline": "salient", "candidates": ["zoom_saliency"], "minimum_group": 1}
     worlds.write_params(
         root, **VIT, models={"salient": {"plugin": "saliency"}, "zoom_saliency": ZOOM}, seeds=[0], evaluate=evaluate,

@@ -11,7 +11,7 @@ import pytest
 import tracked_project as project
 from tracked_project import CELL, HISTORY
 
-from fieldmark.core.errors import FieldmarkError
+from fieldmark.core.errors import FieldmarkError, TryAgainError
 from fieldmark.tracking import (
     database,
     runs,
@@ -65,6 +65,8 @@ def test_a_lock_that_comes_later_is_one_sentence_too(tracked: Path) -> None:
 
     with pytest.raises(FieldmarkError, match="does not answer"), connect(tracked):
         raise MlflowException("(sqlite3.OperationalError) database is locked")
+    with pytest.raises(TryAgainError, match="API request to http://host/api failed"), connect(tracked):
+        raise MlflowException("API request to http://bob:hunter2@host/api failed")
     with pytest.raises(MlflowException, match="a mistake of ours"), connect(tracked):
         raise MlflowException("a mistake of ours")
     assert "MLFLOW_TRACKING_URI" not in os.environ

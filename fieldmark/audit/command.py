@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from fieldmark.core import store
+
 EXAMPLES, LOOKED = 400, 48
 
 
@@ -32,6 +34,7 @@ def run(options: argparse.Namespace) -> None:
     from fieldmark.audit.writing import terminal, write
 
     root = options.root.resolve()
+    folder = store.writable(options.out or root / "audit" / name(options.model))  # before the work, not after
     found = audit(
         options.model,
         root,
@@ -44,7 +47,6 @@ def run(options: argparse.Namespace) -> None:
         seed=options.seed,
         everything=options.all,
     )
-    folder = options.out or root / "audit" / name(options.model)
     files = write(found, folder)
     print(terminal(found))
     print(f"\nthe report   {files['report.html']}\nall numbers  {files['audit.json']}")

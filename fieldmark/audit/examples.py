@@ -81,9 +81,22 @@ def _of_project(root: Path, params: Params, pairs: Mapping[str, str] | None, see
     sources = Sources(layout.raw(root, params), store.read_table(layout.index(root, params)))
     about = f"the test part of {params.dataset.name}, split {seed}"
     goes_with = dict(pairs or params.split.pairs)
+    _demand_pairs(goes_with, sources.index)
     return Examples(
         params.dataset.name, recipes, sources, goes_with, seed, about, {str(k): v for k, v in shares.items()}
     )
+
+
+def _demand_pairs(pairs: Mapping[str, str], index: pd.DataFrame) -> None:
+    """Refuse pairs that are not of the data: a class left out would not be asked about, and a loss not be seen."""
+    cutouts = index["role"] == "cutout"
+    labels, backgrounds = tables.named(index.loc[cutouts, "label"]), tables.named(index.loc[~cutouts, "background"])
+    if unpaired := sorted({*labels} - {*pairs}):
+        raise FieldmarkError(f"--pairs names no background for the labels {unpaired}: the data has {labels}.")
+    if unknown := sorted({*pairs} - {*labels}):
+        raise FieldmarkError(f"--pairs names the labels {unknown}: the data has {labels} and no other.")
+    if absent := sorted({*pairs.values()} - {*backgrounds}):
+        raise FieldmarkError(f"--pairs asks for the backgrounds {absent}: the scenes show {backgrounds}.")
 
 
 def chosen(recipes: pd.DataFrame, count: int) -> pd.DataFrame:
@@ -105,6 +118,7 @@ def _whole_of(
             f"say on which of {', '.join(backgrounds)} each of {', '.join(labels)} usually stands, such as --pairs "
             f"'{guess}'."
         )
+    _demand_pairs(pairs, index)
     recipes = _whole.assign(index, seed=seed, pairs=pairs, count=count)
     objects, scenes = recipes["fg_source"].nunique(), recipes["bg_source"].nunique()
     name = Path(options["path"]).resolve().name if options else dataset

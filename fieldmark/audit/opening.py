@@ -13,7 +13,7 @@ import numpy as np
 from fieldmark.core import plugins
 from fieldmark.core.contracts import BlackBox
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.core.store import read_json, sha256
+from fieldmark.core.store import read_object, sha256
 
 MODELS = (
     "models:/<name>@<alias>, runs:/<id>/<path>, a folder of transformers (config.json and *.safetensors), an MLflow "
@@ -72,7 +72,7 @@ def _folder(folder: Path, facts: Mapping[str, Any], what: str) -> Opened:
     if (folder / "MLmodel").is_file():
         return _mlflow(folder, facts, what)
     config = folder / "config.json"
-    if config.is_file() and "backbone" in read_json(config):
+    if config.is_file() and "backbone" in read_object(config):
         return _ours(folder, what)
     transformers = plugins.find("classifiers", "transformers_folder")
     files = sorted(folder.glob("*.onnx"))
@@ -93,7 +93,7 @@ def _mlflow(folder: Path, facts: Mapping[str, Any], what: str) -> Opened:
     if "transformers" in found:
         inside = folder / found["transformers"].get("model_binary", "model")
         return Opened(plugins.find("classifiers", "transformers_folder").load(str(inside), facts))
-    cells = [path.parent for path in folder.glob("artifacts/*/config.json") if "backbone" in read_json(path)]
+    cells = [path.parent for path in folder.glob("artifacts/*/config.json") if "backbone" in read_object(path)]
     return _ours(cells[0], what) if cells else Opened(_coded(folder, foreign.predictor(folder), facts, what))
 
 

@@ -87,5 +87,5 @@ def _decode(encoded: bytes) -> "Image | None":
         with Image.open(BytesIO(encoded)) as image:
             image.load()
             return image
-    except (OSError, SyntaxError, ValueError):  # what Pillow raises for bytes that are no whole image
+    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError):  # of bytes that are no whole image
         return None

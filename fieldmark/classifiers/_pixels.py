@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.core.store import read_json, sha256
+from fieldmark.core.store import read_object, sha256
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -78,7 +78,7 @@ def processed(folder: Path) -> dict[str, Any]:
     Raises:
         FieldmarkError: the processor can't be built, or does more than shift and scale.
     """
-    names = read_json(folder / "config.json").get("id2label") or {}
+    names = read_object(folder / "config.json").get("id2label") or {}
     facts: dict[str, Any] = {"classes": [names[key] for key in sorted(names, key=int)]} if names else {}
     if not (folder / "preprocessor_config.json").exists():
         return facts

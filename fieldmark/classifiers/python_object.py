@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fieldmark.classifiers._pixels import Floats, Pixels, hashes
+from fieldmark.classifiers._pixels import Floats, Pixels, described, hashes
 from fieldmark.core.contracts import BlackBox
 from fieldmark.core.errors import FieldmarkError
 
@@ -51,19 +51,20 @@ def load(what: str, facts: Mapping[str, Any]) -> BlackBox:
         sys.path.pop(0)
     made = found() if isinstance(found, type) or not hasattr(found, "probabilities") and callable(found) else found
     classes, size = facts.get("classes", getattr(made, "classes", ())), facts.get("size", getattr(made, "size", 0))
-    if not hasattr(made, "probabilities") or len(classes) < 2 or not size:
+    if not hasattr(made, "probabilities") or not classes or not size:
         raise FieldmarkError(
             f"'{what}' must have `classes` (two names at least), `size` (px) and `probabilities(images)`: add them."
         )
+    sees = described({**facts, "classes": classes, "size": size}, f"'{what}'")
 
     def probabilities(images_BHW3: Pixels) -> Floats:
         answers_BK = np.asarray(made.probabilities(images_BHW3), np.float32)
-        if answers_BK.shape != (len(images_BHW3), len(classes)):
+        if answers_BK.shape != (len(images_BHW3), len(sees.classes)):
             raise FieldmarkError(
                 f"'{what}' answered {answers_BK.shape} for {len(images_BHW3)} pictures: expected a row a picture and a "
-                f"column for each of its {len(classes)} classes."
+                f"column for each of its {len(sees.classes)} classes."
             )
         return answers_BK
 
     file = getattr(module, "__file__", None)
-    return BlackBox(tuple(map(str, classes)), int(size), probabilities, hashes(Path(file)) if file else {}, KIND)
+    return BlackBox(sees.classes, sees.size, probabilities, hashes(Path(file)) if file else {}, KIND)

@@ -11,7 +11,7 @@ import numpy as np
 from fieldmark.classifiers._pixels import Floats, Pixels, described, hashes, processed
 from fieldmark.core.contracts import BlackBox
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.core.store import read_json
+from fieldmark.core.store import read_object
 
 KIND = "transformers checkpoint"
 
@@ -19,7 +19,7 @@ KIND = "transformers checkpoint"
 def recognises(what: str) -> bool:
     """Tell whether ``what`` is a folder that transformers wrote: its config names a type of model."""
     config = Path(what) / "config.json"
-    return config.is_file() and bool({"model_type", "architectures"} & {*read_json(config)})
+    return config.is_file() and bool({"model_type", "architectures"} & {*read_object(config)})
 
 
 def load(what: str, facts: Mapping[str, Any]) -> BlackBox:
@@ -68,6 +68,7 @@ class _Answers:
 
 def _network(folder: Path) -> Any:
     import transformers
+    from safetensors import SafetensorError
 
     logging: Any = transformers.utils.logging  # it has no types
     bar, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
@@ -77,7 +78,7 @@ def _network(folder: Path) -> Any:
         network, told = transformers.AutoModelForImageClassification.from_pretrained(
             folder, use_safetensors=True, local_files_only=True, trust_remote_code=False, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:  # another task, sizes that don't fit, half a file
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:  # another task, half a file
         said = " ".join(str(error).split())[:200]
         raise FieldmarkError(
             f"{folder} is no image classifier that transformers can open ({said}): {_EXPORT}"

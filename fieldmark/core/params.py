@@ -10,6 +10,8 @@ from fieldmark.core import plugins
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.words import Count, Model, Options, Plugin, Section, spelt_out
 
+DECIDES = "worst_group"  # the measure by which the gate decides
+
 
 class Split(Section):
     """How recipes are drawn; sizes are examples per part."""
@@ -71,7 +73,7 @@ class Stats(Section):
 class Register(Section):
     """What may become champion, and against what."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[^/:]+$")]  # MLflow takes no other
     baseline: str
     candidates: list[str]
     minimum_group: (
@@ -91,7 +93,7 @@ class Params(Section):
     """All of ``params.yaml``."""
 
     dataset: Plugin
-    seeds: Annotated[list[int], Field(min_length=1)]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
     models: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], Model]
     backbone: Plugin
     size: Count  # px, side of a rendered image
@@ -133,8 +135,17 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _seeds_differ(self) -> "Params":
+        """Refuse one seed counted as several."""
+        if len({*self.seeds}) < len(self.seeds):
+            raise ValueError(f"seeds are {self.seeds}: name each once, or intervals take copies for evidence")
+        return self
+
+    @model_validator(mode="after")
     def _what_the_gate_needs_exists(self) -> "Params":
         """Name what is judged, or measured for judging, and is nowhere else."""
+        if DECIDES not in self.evaluate.tests or DECIDES not in self.evaluate.validation:
+            raise ValueError(f"evaluate.tests and evaluate.validation must name {DECIDES}, by which the gate decides")
         for said, named, there, where in (
             ("register", [*self.register_.candidates, self.register_.baseline], self.models, "models"),
             ("evaluate.validation", self.evaluate.validation, self.evaluate.tests, "evaluate.tests"),
@@ -143,6 +154,9 @@ class Params(Section):
             unknown = sorted({*named} - {*there})
             if unknown:
                 raise ValueError(f"{said} names {', '.join(unknown)}, which {where} does not have: add it there")
+        for word in [self.register_.baseline, *self.register_.candidates]:
+            if not plugins.declared("models", plugin := self.models[word].plugin, "DEPLOYABLE"):
+                raise ValueError(f"register names {word}, but '{plugin}' is a control that can't serve: leave it out")
         return self
 
     def training(self, word: str) -> Train:
@@ -157,10 +171,12 @@ def load(path: Path) -> Params:
         FieldmarkError: no such file, not YAML, an unknown or missing key, a value out of range, an unknown plugin.
     """
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(path.read_text("utf-8"))
         return Params.model_validate(values)
     except FileNotFoundError:
         raise FieldmarkError(f"{path} does not exist: run the command from the project's folder.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise FieldmarkError(f"{path} can't be read ({error}): save it as a text file in UTF-8.") from None
     except yaml.YAMLError as error:
         raise FieldmarkError(f"{path.name} is not YAML: {' '.join(str(error).split())}.") from None
     except ValidationError as error:

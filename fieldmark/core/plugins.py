@@ -171,6 +171,19 @@ def sentence(room: str, name: str) -> str:
     return " ".join((ast.get_docstring(ast.parse(file.read_text())) or "").split("\n\n")[0].split())
 
 
+def declared(room: str, name: str, what: str) -> Any:
+    """Return the constant that a plugin's file says at its top level, without importing it; ``None`` if it says none.
+
+    >>> declared("models", "oracle_mask", "DEPLOYABLE")
+    False
+    """
+    file = Path(fieldmark.__path__[0]) / room / f"{name}.py"
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [what]:
+            return ast.literal_eval(node.value)
+    return None
+
+
 def table() -> str:
     """Return every plugin with its file's first sentence, as a Markdown table; the README holds it."""
     rows = ["| room | plugin | what it is |", "|---|---|---|"]

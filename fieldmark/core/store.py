@@ -95,6 +95,36 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
+def writable(folder: Path) -> Path:
+    """Return a folder that something can be written into, made if need be.
+
+    Raises:
+        FieldmarkError: it can't.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FieldmarkError(f"{folder} can't be made ({error}): name a folder you may write to.") from None
+    if not os.access(folder, os.W_OK):
+        raise FieldmarkError(f"{folder} can't be written to: name a folder you may write to.")
+    return folder
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object that somebody else wrote.
+
+    Raises:
+        FieldmarkError: it is not there, or no JSON object.
+    """
+    try:
+        found = read_json(path)
+    except (OSError, ValueError) as error:
+        raise FieldmarkError(f"{path} can't be read as JSON ({error}): fetch it again.") from None
+    if not isinstance(found, dict):
+        raise FieldmarkError(f"{path} holds no JSON object: fetch it again.")
+    return found
+
+
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write ``table`` as parquet; the same table gives the same bytes."""
     with atomic(path) as temporary:

@@ -46,16 +46,17 @@ class Model(Section):
 def spelt_out(values: Any) -> Any:
     """Let each word stand for the plugin of its name and the common objective, unless it says otherwise.
 
-    Values of another form than expected are left to the fields' own checks.
+    What has another form than expected is left to the fields' own checks.
 
     >>> spelt_out({"train": {"objective": "erm"}, "models": {"ersm": {}}})["models"]
     {'ersm': {'plugin': 'ersm', 'objective': 'erm'}}
     """
-    try:
-        objective = values["train"]["objective"]
-        models = {
-            word: {"plugin": word, "objective": objective, **(said or {})} for word, said in values["models"].items()
-        }
-    except (KeyError, TypeError, AttributeError):
+    if not isinstance(values, dict) or not isinstance(models := values.get("models"), dict):
         return values
-    return {**values, "models": models}
+    train = values.get("train")
+    objective = train.get("objective", "") if isinstance(train, dict) else ""  # a missing one is train's mistake
+    spelt = {
+        word: {"plugin": word, "objective": objective, **(said or {})} if isinstance(said, dict | None) else said
+        for word, said in models.items()
+    }
+    return {**values, "models": spelt}

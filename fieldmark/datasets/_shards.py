@@ -103,5 +103,5 @@ def _decoded_size(member: Member) -> tuple[int, int]:
         with Image.open(io.BytesIO(member.content)) as image:
             image.load()
             return image.size
-    except (OSError, SyntaxError) as error:  # what Pillow raises for bytes that are no whole image
+    except (Image.DecompressionBombError, OSError, SyntaxError) as error:  # of bytes that are no whole image
         raise FieldmarkError(f"{member.name} can't be decoded as an image ({error}): pull again.") from error

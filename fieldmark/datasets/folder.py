@@ -67,6 +67,8 @@ def _content(file: Path, *, cut_out: bool) -> bytes:
     try:
         with Image.open(file) as image:
             image.load()
+            if image.mode[0] in "IF":  # Pillow would cut all above 255 off
+                raise FieldmarkError(f"{file} has more than 8 bits a pixel's grey: save it with 8.")
             turned = image.getexif().get(0x0112, 1) != 1  # the camera's orientation
             alpha_HW = np.asarray(image.convert("RGBA").getchannel("A"))  # opaque where the file has none
             if cut_out and (alpha_HW.min() >= _VISIBLE or alpha_HW.max() < _VISIBLE):
@@ -77,7 +79,7 @@ def _content(file: Path, *, cut_out: bool) -> bytes:
             stream = io.BytesIO()
             ImageOps.exif_transpose(image).save(stream, "PNG")
             return stream.getvalue()
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for bytes that are no whole image
+    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:  # of no whole image
         raise FieldmarkError(f"{file} can't be read as a picture ({error}): replace it or take it out.") from None
 
 

@@ -2,32 +2,60 @@
 
 import fcntl
 import os
+import re
 import sqlite3
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from fieldmark.core.errors import FieldmarkError, TryAgainError
 
 PATIENCE = 15  # seconds to wait for a locked database or a silent server
+NAMED = "MLFLOW_TRACKING_URI"
 SQLITE = "sqlite:///"
+NOWHERE = re.compile(r"[\w.-]+:\d+(/.*)?|sqlite:(?!///.).*")  # host:port alone, and a database without a file
 
 
 def address(root: Path) -> str:
-    """Return the tracking URI: ``MLFLOW_TRACKING_URI`` if set, else ``<root>/mlruns/mlflow.db``."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{root.resolve() / 'mlruns' / 'mlflow.db'}"
+    """Return the tracking URI: ``MLFLOW_TRACKING_URI`` if set, else ``<root>/mlruns/mlflow.db``.
+
+    Raises:
+        FieldmarkError: it is none.
+    """
+    uri = os.environ.get(NAMED) or f"{SQLITE}{root.resolve() / 'mlruns' / 'mlflow.db'}"
+    if NOWHERE.fullmatch(uri):
+        raise unusable(uri, "it lacks http:// or the name of a file")
+    return uri
+
+
+def shown(text: str) -> str:
+    """Return an address, or a sentence with one in it, fit for people: without user name and password.
+
+    >>> shown("http://bob:secret@host:5000"), shown("sqlite:////home/me@work/mlflow.db")
+    ('http://host:5000', 'sqlite:////home/me@work/mlflow.db')
+    """
+    return re.sub(r"(?<=://)(?!/)\S*@|[\w.%+-]+:[^\s/]*@", "", text)  # the second: where http:// was forgotten
 
 
 def file(root: Path) -> Path | None:
     """Return the SQLite file of the store; None when a server keeps it."""
     uri = address(root)
     return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
+
+
+def written(root: Path) -> bool:
+    """Say whether there is something to read: a server, or a database that somebody has begun."""
+    path = file(root)
+    return path is None or path.exists()
 
 
 def prepare(root: Path) -> str:
@@ -68,9 +96,20 @@ def migrated(file: Path) -> bool:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock between processes; the system frees it when the holder dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as stream:
+    """Hold an exclusive lock between processes; the system frees it when the holder dies.
+
+    Raises:
+        FieldmarkError: one may not write there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = path.open("w")
+    except OSError as error:
+        raise FieldmarkError(
+            f"MLflow's records can't be kept in {path.parent} ({error.strerror}): make that folder writable, "
+            f"or set {NAMED} to another place."
+        ) from error
+    with stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
@@ -112,10 +151,10 @@ def _probe_database(file: Path) -> None:
 
 def _probe_server(uri: str) -> None:
     """Ask the server for its health until it answers or patience ends."""
-    until = time.monotonic() + PATIENCE
+    request, until = _question(uri), time.monotonic() + PATIENCE
     while True:
         try:
-            urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5).close()
+            urllib.request.urlopen(request, timeout=5).close()
             return
         except urllib.error.HTTPError:
             return  # it answers: what it allows is for the calls themselves to find out
@@ -123,11 +162,37 @@ def _probe_server(uri: str) -> None:
             if time.monotonic() + 2 > until:
                 raise unreachable(uri, str(getattr(error, "reason", error))) from error
             time.sleep(2)
+        except (HTTPException, ValueError) as error:  # what answers is no web server
+            raise unusable(uri, str(error)) from error
+
+
+def _question(uri: str) -> urllib.request.Request:
+    """Return what asks for the server's health; urllib would take user and password for a part of the host's name."""
+    try:
+        parts = urlsplit(uri)
+        there = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # whose words may hold a piece of the password
+        there = False
+    if not there:
+        raise unusable(uri, "it names no host, or a port that is none")
+    request = urllib.request.Request(f"{shown(uri).rstrip('/')}/health")
+    if parts.username is not None:
+        who = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        request.add_unredirected_header("Authorization", f"Basic {b64encode(who.encode()).decode()}")
+    return request
 
 
 def unreachable(uri: str, reason: str) -> TryAgainError:
     """Return the sentence for a store that does not answer."""
     return TryAgainError(
-        f"MLflow at {uri} does not answer ({reason}): start it or free it, or unset MLFLOW_TRACKING_URI "
+        f"MLflow at {shown(uri)} does not answer ({shown(reason)}): start it or free it, or unset {NAMED} "
         "to use the project's own database, then run the command again."
+    )
+
+
+def unusable(uri: str, reason: str) -> FieldmarkError:
+    """Return the sentence for what no waiting makes a store."""
+    return FieldmarkError(
+        f"MLflow can't open '{shown(uri)}' ({shown(reason)}): set {NAMED} to http://HOST:PORT or "
+        "sqlite:////ABSOLUTE/PATH.db, or unset it to use the project's own database."
     )

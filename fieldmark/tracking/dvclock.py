@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,10 @@ def ancestors(stages: dict[str, Entry], cell: str) -> list[str]:
         FieldmarkError: ``dvc.lock`` does not know the cell.
     """
     if cell not in stages:
+        near = get_close_matches(cell, sorted(stages), 3, cutoff=0)
         raise FieldmarkError(
-            f"dvc.lock does not know '{cell}' (it knows {', '.join(sorted(stages))}): run dvc repro {cell}."
+            f"dvc.lock does not know '{cell}' (of {len(stages)} stages, nearest are {', '.join(near) or 'none'}): "
+            "correct the name, or run make repro if params.yaml has it."
         )
     found, waiting = set[str](), [cell]
     while waiting:

@@ -39,8 +39,10 @@ def flavours(folder: Path) -> dict[str, dict[str, Any]]:
     """
     try:
         found: dict[str, dict[str, Any]] = yaml.safe_load((folder / "MLmodel").read_text())["flavors"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
-        raise FieldmarkError(f"{folder} is no MLflow model: it holds no MLmodel that can be read.") from None
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+        found = {}
+    if not isinstance(found, dict) or not all(isinstance(flavour, dict) for flavour in found.values()) or not found:
+        raise FieldmarkError(f"{folder} is no MLflow model: it holds no MLmodel that can be read.")
     return found
 
 

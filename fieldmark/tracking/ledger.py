@@ -7,14 +7,15 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.store import canonical, fingerprint
-from fieldmark.tracking.gate import Decision
+from fieldmark.tracking.gate import PROMOTE, Decision
 
 BEGINNING = "0" * 64
 
@@ -69,6 +70,40 @@ def read(path: Path) -> list[dict[str, Any]]:
             f"{path}: {problems[0]}; the ledger is evidence, so restore it from a copy instead of mending it."
         )
     return [json.loads(line) for line in _lines(path)]
+
+
+def astray(decisions: Sequence[Mapping[str, Any]], model: str, champion: str | None) -> list[str]:
+    """Return what is wrong with a champion that the gate did not promote last; empty if all is well.
+
+    Of several that it promoted against the same champion, the best was taken: it may be any of them.
+
+    Args:
+        decisions: the ledger.
+        model: name of the registered model.
+        champion: version that carries the alias; None if there is none.
+
+    >>> first = {"model": "m", "verdict": "promote", "challenger": "1", "champion": None}
+    >>> astray([first], "m", "1"), astray([], "m", None)
+    ([], [])
+    >>> astray([first], "m", "2")[0][:70]
+    "the champion is version 2, but the ledger's last promotion is of versi"
+    """
+    newest_first = [one for one in reversed(decisions) if (one["model"], one["verdict"]) == (model, PROMOTE)]
+    last = [
+        one["challenger"] for one in takewhile(lambda one: one["champion"] == newest_first[0]["champion"], newest_first)
+    ]
+    if champion in (last or [None]):
+        return []
+    if not last:
+        return [
+            f"there is a champion (version {champion}) and no promotion in the ledger: "
+            "restore the ledger from a copy, or take the alias away in fieldmark ui and run make repro"
+        ]
+    found = f"the champion is version {champion}" if champion else "there is no champion"
+    return [
+        f"{found}, but the ledger's last promotion is of version {' or '.join(last[::-1])}: somebody moved the alias "
+        "or cut the ledger; move it back in fieldmark ui, or restore the ledger from a copy"
+    ]
 
 
 def verify(path: Path) -> list[str]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
+
+import yaml
 
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.tracking.gate import PROMOTE, Decision
@@ -64,6 +67,15 @@ def champion(store: Store, name: str) -> Version | None:
     """Return the version that carries the alias; None before the first."""
     found = store.client.search_registered_models(f"name = '{name}'")
     return resolve(store, f"models:/{name}@{CHAMPION}") if found and CHAMPION in found[0].aliases else None
+
+
+def champion_uri(root: Path) -> str:
+    """Return the champion of the project, by the name that ``params.yaml`` registers under, whatever else it says."""
+    try:
+        name = yaml.safe_load((root / "params.yaml").read_text("utf-8"))["register"]["name"]
+    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError):
+        name = "fieldmark"
+    return f"models:/{name}@{CHAMPION}"
 
 
 def promote(store: Store, version: Version, decision: Decision) -> None:

@@ -6,10 +6,12 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, NamedTuple
 
+from fieldmark.core.errors import FieldmarkError
 from fieldmark.tracking import database
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ MANNERS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it would print the password of a server with the address
 }
 
 
@@ -29,7 +32,7 @@ class Store(NamedTuple):
 
     client: MlflowClient
     experiment_id: str
-    uri: str
+    uri: str  # as people may see it
     lock: Path
 
 
@@ -42,7 +45,11 @@ ABOUT = {
 
 @contextmanager
 def connect(root: Path, experiment: str = "fieldmark") -> Iterator[Store]:
-    """Yield the project's store; inside the block a locked database or a silent server is a ``FieldmarkError``."""
+    """Yield the project's store; inside the block a locked database or a silent server is a ``FieldmarkError``.
+
+    Raises:
+        FieldmarkError: it does not answer, or the address is none that MLflow can open.
+    """
     uri = database.prepare(root)
     lock, artifacts = (
         database.lock_file(root),
@@ -50,11 +57,28 @@ def connect(root: Path, experiment: str = "fieldmark") -> Iterator[Store]:
     )
     for name, value in MANNERS.items():
         os.environ.setdefault(name, value)
-    with _everywhere(uri), _one_sentence(uri):
-        client = _client(uri)
-        with database.locked(lock):
-            experiment_id = _experiment(client, experiment, artifacts)
-        yield Store(client, experiment_id, uri, lock)
+    with _one_sentence(uri), ExitStack() as stack:
+        with _opening(uri):
+            stack.enter_context(_everywhere(uri))
+            client = _client(uri)
+            experiment_id = _experiment(client, experiment, artifacts, lock)
+        yield Store(client, experiment_id, database.shown(uri), lock)
+
+
+@contextmanager
+def reading(root: Path) -> Iterator[Store]:
+    """Yield the store for who only asks: where nothing was ever written, ``connect`` would make an empty one.
+
+    Raises:
+        FieldmarkError: nothing was written yet, or as ``connect``.
+    """
+    if not database.written(root):
+        named = os.environ.get(database.NAMED)
+        where = database.file(root) if named else root.resolve()
+        otherwise = f"correct {database.NAMED}" if named else "name the project's folder with --root"
+        raise FieldmarkError(f"nothing is on record in {where}: run make repro, or {otherwise}.")
+    with connect(root) as store:
+        yield store
 
 
 @contextmanager
@@ -73,12 +97,15 @@ def _client(uri: str) -> MlflowClient:
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:
-    """Return the id of the experiment, made when missing."""
+def _experiment(client: MlflowClient, name: str, artifacts: Path | None, lock: Path) -> str:
+    """Return the id of the experiment, made when missing: once, whoever comes first."""
     found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    return str(client.create_experiment(name, str(artifacts) if artifacts else None, ABOUT))
+    if found is None:
+        with database.locked(lock):
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                return str(client.create_experiment(name, str(artifacts) if artifacts else None, ABOUT))
+    return str(found.experiment_id)
 
 
 @contextmanager
@@ -87,7 +114,8 @@ def _everywhere(uri: str) -> Iterator[None]:
     from mlflow import set_tracking_uri
 
     before = os.environ.get("MLFLOW_TRACKING_URI")
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # prints the trace of what it raises anyway
+    for name in ("store.db.utils", "utils.databricks_utils"):  # they print the trace of what is raised anyway
+        logging.getLogger(f"mlflow.{name}").setLevel(logging.CRITICAL)
     set_tracking_uri(uri)
     try:
         yield
@@ -103,7 +131,27 @@ def _one_sentence(uri: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        text = " ".join(str(error).split())
-        if "database is locked" in text or "API request to" in text:
-            raise database.unreachable(uri, text[:160]) from error
+        if _may_pass(error):
+            raise database.unreachable(uri, _brief(error)) from error
         raise
+
+
+@contextmanager
+def _opening(uri: str) -> Iterator[None]:
+    """Turn whatever is raised while a store is opened into a ``FieldmarkError``: each driver has errors of its own."""
+    try:
+        yield
+    except FieldmarkError:
+        raise
+    except Exception as error:
+        if _may_pass(error):
+            raise
+        raise database.unusable(uri, _brief(error)) from error
+
+
+def _may_pass(error: Exception) -> bool:
+    return any(words in str(error) for words in ("database is locked", "API request to"))
+
+
+def _brief(error: Exception) -> str:
+    return shorten(str(error) or type(error).__name__, 160, placeholder=" ...")

@@ -39,9 +39,9 @@ def sources(index: Path) -> Iterator[str]:
             yield f"source '{source}' in {shard} is not what the index says: run dvc checkout, or dvc repro pull"
 
 
-def decisions(path: Path) -> Iterator[str]:
-    """Yield each break in the ledger's chain."""
-    for problem in ledger.verify(path):
+def decisions(path: Path, model: str, champion: str | None) -> Iterator[str]:
+    """Yield each break in the ledger's chain; of a whole one, what it says against the champion's version."""
+    for problem in ledger.verify(path) or ledger.astray(ledger.read(path), model, champion):
         yield f"{path}: {problem}"
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-from fieldmark.tracking.registry import Version
+from fieldmark.tracking import ledger
+from fieldmark.tracking.registry import CHAMPION, Version
 
 
 class Card(TypedDict):
@@ -27,6 +28,7 @@ def render(version: Version, card: Card, decisions: Sequence[Mapping[str, Any]])
     """
     aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
     about = [one for one in decisions if (one["model"], one["challenger"]) == (version.name, version.version)]
+    mind = ledger.astray(decisions, version.name, version.version) if CHAMPION in version.aliases else []
     return "\n".join(
         [
             f"{version.name} {version.version}{aliases}",
@@ -35,6 +37,7 @@ def render(version: Version, card: Card, decisions: Sequence[Mapping[str, Any]])
             f"  code     commit {card['commit']}",
             f"  run      {version.run_id}",
             *(_gate(about[-1]) if about else ["  gate     never judged"]),
+            *(f"  MIND     {problem}" for problem in mind),
             "",
             *_table(card),
         ]

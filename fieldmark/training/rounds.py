@@ -9,6 +9,7 @@ import numpy.typing as npt
 from torch import nn
 
 from fieldmark.core.store import fingerprint
+from fieldmark.layers.saliency_head import remembering
 from fieldmark.training.checkpoint import History
 from fieldmark.training.fit import Batches, Objective, Rows, Triples
 from fieldmark.training.predict import Prediction, predict
@@ -76,19 +77,22 @@ def train(
     Raises:
         FieldmarkError: training broke, or the objective makes a last layer anew and there is not one.
     """
-    if isinstance(objective, Refits):
-        last_linear(module)  # refused before hours of training, not after
-    if isinstance(objective, Twice):
-        start = {name: value.clone() for name, value in module.state_dict().items()}
-        settled = {"epochs": objective.first_epochs, "checkpoint": checkpoint.with_stem(f"{checkpoint.stem}-first")}
-        fit(module, lessons(_rows(objective)), objective=objective, key=key, log=None, **settled)
-        wrong_N = _wrong(predict(module, seen(), device=device))
-        module.load_state_dict(start)
-        objective, key = objective.second(wrong_N), fingerprint([key, wrong_N.tolist()])
-    history = fit(module, lessons(_rows(objective)), objective=objective, epochs=epochs, checkpoint=checkpoint, key=key)
-    if isinstance(objective, Refits):
-        fitted = seen if objective.refit_on == "train" else held_out
-        refit(module, objective.last_layer, seen(), fitted(), device=device)
+    with remembering(module):
+        if isinstance(objective, Refits):
+            last_linear(module)  # refused before hours of training, not after
+        if isinstance(objective, Twice):
+            start = {name: value.clone() for name, value in module.state_dict().items()}
+            settled = {"epochs": objective.first_epochs, "checkpoint": checkpoint.with_stem(f"{checkpoint.stem}-first")}
+            fit(module, lessons(_rows(objective)), objective=objective, key=key, log=None, **settled)
+            wrong_N = _wrong(predict(module, seen(), device=device))
+            module.load_state_dict(start)
+            objective, key = objective.second(wrong_N), fingerprint([key, wrong_N.tolist()])
+        history = fit(
+            module, lessons(_rows(objective)), objective=objective, epochs=epochs, checkpoint=checkpoint, key=key
+        )
+        if isinstance(objective, Refits):
+            fitted = seen if objective.refit_on == "train" else held_out
+            refit(module, objective.last_layer, seen(), fitted(), device=device)
     return history
 
 
