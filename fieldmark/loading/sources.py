@@ -21,7 +21,7 @@ class Sources:
     Nothing is verified here: ``pull`` checked the bytes against their hashes and ``validate`` decoded each image.
     """
 
-    def __init__(self, root: Path, index: pd.DataFrame, *, memory: int = 256 * 2**20) -> None:
+    def __init__(self, root: Path, index: pd.DataFrame, *, memory: int = 512 * 2**20) -> None:
         self.root, self.index, self.memory = root, index, memory
         self._rows: dict[str, dict[str, Any]] = index.set_index("source_id").to_dict("index")  # type: ignore[assignment]  # keys are str columns
         self._recent: OrderedDict[tuple[str, str], Pixels] = OrderedDict()
