@@ -36,7 +36,9 @@ def test_another_broken_pipe_is_told() -> None:
 
 
 def test_control_c_is_one_word() -> None:
-    process = start("exit_on_mistake(lambda: [print('up', flush=True), time.sleep(60)])", stdout=subprocess.PIPE)
+    hears = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job is born deaf
+    waits = "exit_on_mistake(lambda: [print('up', flush=True), time.sleep(60)])"
+    process = start(hears + waits, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     process.send_signal(signal.SIGINT)
