@@ -191,14 +191,13 @@ def test_the_energy_on_the_object_is_that_of_its_token_shares(world: Path) -> No
 
 def test_measuring_twice_gives_the_same_bytes(world: Path, tmp_path: Path) -> None:
     root = worlds.copy(world, tmp_path / "copy")
-    for folder in ("evaluated", "explained", "report"):
-        for path in (root / "data" / folder).rglob("*.*"):
-            path.unlink()
+    of_one_seed = [path for stage in ("evaluated", "explained") for path in (root / "data" / stage).glob("*-0.*")]
+    for path in [*of_one_seed, *(root / "data" / "report").rglob("*.*")]:
+        path.unlink()
     params = worlds.load(root)
     for model in MODELS:
-        for seed in (0, 1):
-            evaluate.main(params, root, model, seed)
-            explain.main(params, root, model, seed)
+        evaluate.main(params, root, model, 0)
+        explain.main(params, root, model, 0)
     report.main(params, root)
     assert worlds.files(root / "data") == worlds.files(world / "data")
 
