@@ -141,8 +141,7 @@ def predict(options: argparse.Namespace) -> None:
 
     images = [read_image(path) for path in options.images]
     keep = [read_mask(options.mask)] * len(images) if options.mask else None
-    if options.overlays:
-        overlay_files(options.overlays, options.images)  # refused before the work, not after
+    overlays = overlay_files(options.overlays, options.images) if options.overlays else []  # refused before the work
     with reading(options.root) as store:
         classifier = model.classifier(store, options.model or registry.champion_uri(options.root))
     answer = classifier.predict(images, keep=keep, drop_parts=options.drop_part)
@@ -158,8 +157,8 @@ def predict(options: argparse.Namespace) -> None:
         for path, label, probability_K, mask_hw in found
     ]
     print(json.dumps(rows, indent=2) if options.json else _aligned(rows))
-    if options.overlays:
-        write_overlays(options.overlays, options.images, images, answer.mask)
+    if overlays:
+        write_overlays(overlays, images, answer.mask)
 
 
 def _aligned(rows: list[dict[str, Any]]) -> str:

@@ -156,9 +156,9 @@ def overlay(image_HW3: Pixels, mask_hw: Floats, size: int = 320) -> Image:
     return Image.composite(seen, seen.point(lambda value: value // 4), weight)
 
 
-def write_overlays(folder: Path, paths: Sequence[Path], images: Sequence[Pixels], masks_Nhw: Floats) -> None:
-    """Write the overlay of each image, under the name of its file."""
-    for file, image, mask_hw in zip(overlay_files(folder, paths), images, masks_Nhw, strict=True):
+def write_overlays(files: Sequence[Path], images: Sequence[Pixels], masks_Nhw: Floats) -> None:
+    """Write the overlay of each image to its file."""
+    for file, image, mask_hw in zip(files, images, masks_Nhw, strict=True):
         overlay(image, mask_hw).save(file)
 
 

@@ -4,11 +4,12 @@ from typing import Any
 
 import pandas as pd
 
+from fieldmark.core.params import DECIDES
 from fieldmark.report import page
 from fieldmark.report.leaderboard import HEADLINE, UNRANKED
 from fieldmark.stats.comparisons import Comparison, compare, holm
 from fieldmark.stats.power import note
-from stages._results import GATED, Key, Results
+from stages._results import Key, Results
 
 
 def comparisons(results: Results) -> page.Comparisons:
@@ -46,8 +47,8 @@ def _against(results: Results, key: Key, baseline: Key) -> Comparison:
 
 def _seen(results: Results, part: str, models: list[str]) -> str:
     """Say which difference in the worst group the comparisons of a part could have seen."""
-    params, own = results.params, (results.params.register_.baseline, GATED, part)
-    found = [_against(results, (model, GATED, part), own).detectable for model in models if model != own[0]]
+    params, own = results.params, (results.params.register_.baseline, DECIDES, part)
+    found = [_against(results, (model, DECIDES, part), own).detectable for model in models if model != own[0]]
     sources = pd.concat([one.sources for one in results.observed[own]])[params.stats.cluster].nunique().sum()
     examples = sum(len(one.score.values) for one in results.observed[own])
     measure = "the worst group" + (" on validation, where the gate decides," if part == "val" else "")

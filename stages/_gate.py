@@ -6,11 +6,12 @@ import numpy as np
 
 from fieldmark.core import layout
 from fieldmark.core.errors import FieldmarkError
+from fieldmark.core.params import DECIDES
 from fieldmark.report import page
 from fieldmark.report.leaderboard import title
 from fieldmark.stats import Observed, difference
 from fieldmark.tracking import gate
-from stages._results import GATED, UNKNOWN, Results
+from stages._results import UNKNOWN, Results
 
 
 def judge(
@@ -25,8 +26,8 @@ def judge(
         champion: the champion's worst-group observations on validation; None: the declared baseline's.
         comparable: whether the champion was measured on the same examples.
     """
-    per_seed, register = results.observed[challenger, GATED, "val"], results.params.register_
-    other = results.observed[register.baseline, GATED, "val"] if champion is None else champion
+    per_seed, register = results.observed[challenger, DECIDES, "val"], results.params.register_
+    other = results.observed[register.baseline, DECIDES, "val"] if champion is None else champion
     return gate.decide(
         difference(per_seed, other, **results.how) if comparable else UNKNOWN,
         smallest_group=min(min(one.score.counts().values()) for one in per_seed),
@@ -40,7 +41,7 @@ def decided(results: Results, root: Path) -> page.Gate:
     """Return what the gate says of each candidate against the declared baseline."""
     baseline, candidates = results.params.register_.baseline, results.params.register_.candidates
     judged = {name: judge(results, root, name) for name in candidates}
-    best = {name: results.row((name, GATED, "val"))["mean"] for name in candidates}
+    best = {name: results.row((name, DECIDES, "val"))["mean"] for name in candidates}
     champion = gate.winner({name: (judged[name], best[name]) for name in candidates}) or baseline
     return page.Gate(
         champion, [{"challenger": name, "champion": baseline, **said._asdict()} for name, said in judged.items()]

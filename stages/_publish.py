@@ -7,7 +7,7 @@ import pandas as pd
 
 from fieldmark import serve
 from fieldmark.core import layout, store
-from fieldmark.core.params import Params
+from fieldmark.core.params import DECIDES, Params
 from fieldmark.report.leaderboard import HEADLINE, interval, leaderboard_markdown, title
 from fieldmark.report.pictures import sheet
 from fieldmark.stats import Observed, from_table
@@ -17,7 +17,7 @@ from fieldmark.tracking.publish import CARD, publish_cell
 from fieldmark.tracking.record import Dataset, Run
 from fieldmark.tracking.store import Store
 from stages._gallery import gallery
-from stages._results import GATED, SHARES, Results, introduced
+from stages._results import SHARES, Results, introduced
 
 VALIDATION = "validation.json"  # of a registered cell's run: what a later challenger is compared with
 
@@ -61,9 +61,11 @@ class Publisher:
 
     def version(self, name: str, runs: dict[tuple[str, int], tuple[Run, str]]) -> registry.Version:
         """Register the seed of a model that is best on validation."""
-        seed = max(self.params.seeds, key=lambda seed: (self.results.values(name, seed, "val")[f"val/{GATED}"], -seed))
+        seed = max(
+            self.params.seeds, key=lambda seed: (self.results.values(name, seed, "val")[f"val/{DECIDES}"], -seed)
+        )
         run, model_id = runs[name, seed]
-        run.log_json({"splits": self.splits, **self.results.packed((name, GATED, "val"))}, VALIDATION)
+        run.log_json({"splits": self.splits, **self.results.packed((name, DECIDES, "val"))}, VALIDATION)
         shown = list(dict.fromkeys([name, *self.params.models]))
         keys = [(model, metric, "test") for model in shown for metric in self.headline]
         manifest = trace.artifact(self.records, run.run_id, "lineage/manifest.json")
@@ -105,7 +107,7 @@ class Publisher:
         kept = trace.artifact(self.records, champion.run_id, VALIDATION)
         table = pd.DataFrame(kept["table"])
         per_seed = [
-            from_table(table[table["seed"] == number], {GATED: facts})[GATED]
+            from_table(table[table["seed"] == number], {DECIDES: facts})[DECIDES]
             for number, facts in enumerate(kept["described"])
         ]
         return per_seed, kept["splits"] == self.splits

@@ -26,7 +26,6 @@ from fieldmark.stats import (
 
 UNKNOWN = Interval(float("nan"), float("nan"), float("nan"), n=0, seeds=0)
 Key = tuple[str, str, str]  # model, metric, part
-GATED = DECIDES
 SHARES = {"gap_closed": False, "gap_closed_here": True}  # of the gap in it; is the interval about these sources alone?
 
 
@@ -121,10 +120,10 @@ class Results:
 
     def gap_closed(self, model: str, metric: str) -> dict[str, Any]:
         """Return as a row how much of the gap in the worst group, from baseline to true mask, a model closes."""
-        low, high = ((word, GATED, "test") for word in (self.params.register_.baseline, "oracle_mask"))
+        low, high = ((word, DECIDES, "test") for word in (self.params.register_.baseline, "oracle_mask"))
         found = UNKNOWN
         if {low, high} <= self.observed.keys():
-            found = self.share_of_gap((model, GATED, "test"), low, high, here=SHARES[metric])
+            found = self.share_of_gap((model, DECIDES, "test"), low, high, here=SHARES[metric])
         row = {"model": model, "metric": metric, "part": "test", **found._asdict()}
         del row["lost"]
         return {**row, "chance": float("nan"), "higher_is_better": True}

@@ -56,7 +56,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The toy project after two cells at a time."""
-    root = make(tmp_path_factory.mktemp("done") / "toy")
+    root = make(tmp_path_factory.mktemp("done") / "toy", company=True)
     code, said, complained = parallel(root)
     assert (code, complained) == (0, "")
     assert said.count("Running stage 'train@a-0':\n> python cell.py train a-0 data/pull\n") == 1

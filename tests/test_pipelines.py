@@ -91,7 +91,7 @@ def flow(home: Path, root: Path) -> subprocess.Popen[str]:
 def test_the_flow_leaves_the_same_bytes_and_runs_cells_side_by_side(
     served: tuple[object, Path], reference: Callable[[], Path], tmp_path: Path
 ) -> None:
-    root = make(tmp_path / "toy")
+    root = make(tmp_path / "toy", company=True)
     output = (started := flow(served[1], root)).communicate(timeout=300)[0]
     assert started.returncode == 0, output + (served[1] / "serve.log").read_text()
     expected = {

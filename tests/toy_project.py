@@ -18,6 +18,9 @@ def note(word):
     with log.open("a") as stream:
         stream.write(f"{word} {time.time()} {os.environ.get('CUDA_VISIBLE_DEVICES', '')}\\n")
 note("start")
+late = time.time() + 30  # by then it is alone
+while stage == "train" and Path("company").exists() and len([*log.parent.glob("train-*")]) < 2 and time.time() < late:
+    time.sleep(0.05)
 out = Path("data") / stage / cell
 out.mkdir(parents=True, exist_ok=True)
 content = b"".join(path.read_bytes()[:64] for path in sorted(Path(source).rglob("*")) if path.is_file())
@@ -77,9 +80,15 @@ TROUBLES = """
 """
 
 
-def make(root: Path, troubles: str = "") -> Path:
-    """Write and commit the project; ``log/`` tells who ran when and is no output."""
+def make(root: Path, troubles: str = "", company: bool = False) -> Path:
+    """Write and commit the project; ``log/`` tells who ran when and is no output.
+
+    With ``company``, the first training waits for another to start: on a busy machine, a process takes longer to start
+    than a training to end.
+    """
     shutil.copytree(_empty(), root)
+    if company:
+        (root / "company").touch()
     (root / "cell.py").write_text(CELL)
     (root / "dvc.yaml").write_text(GRAPH + troubles)
     (root / "params.yaml").write_text("models: [a, b]\nseeds: [0, 1]\n")

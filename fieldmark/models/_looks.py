@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fieldmark.core.contracts import Batch, Output
 from fieldmark.layers.anchor import Candidates, each_alone
 from fieldmark.models._anchor import AnchorNet, Found, grids, shown
-from fieldmark.models._within import learned_from
+from fieldmark.models._within import learned_from, lr_factors_of
 
 
 class Resized(nn.Module):
@@ -18,7 +18,7 @@ class Resized(nn.Module):
     def __init__(self, net: nn.Module, side: int, token: int) -> None:
         super().__init__()
         self.net, self.side, self.token = net, side, token
-        self.lr_factors = _prefixed(net)
+        self.lr_factors = lr_factors_of(net)
 
     def forward(self, batch: Batch, forced_Bhw: Tensor | None = None) -> Output:
         """Classify normalised pixels; it sees all of them."""
@@ -48,7 +48,7 @@ class Patches(nn.Module):
     def __init__(self, anchor: AnchorNet, net: nn.Module, side: int) -> None:
         super().__init__()
         self.anchor, self.net, self.side = anchor, net, side
-        self.lr_factors = _prefixed(net)
+        self.lr_factors = lr_factors_of(net)
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode of the classifier; AnchorNet only points."""
@@ -89,9 +89,3 @@ class Patches(nn.Module):
         patches_BkCss = self.anchor.net.cut(x_BCHW, candidates, index_Bk, self.side)
         output: Output = self.net(Batch(patches_BkCss.flatten(0, 1)))
         return output
-
-
-def _prefixed(net: nn.Module) -> dict[str, float]:
-    """Return the learning-rate factors of a module that is called ``net``."""
-    factors: dict[str, float] = getattr(net, "lr_factors", {})
-    return {f"net.{prefix}": factor for prefix, factor in factors.items()}

@@ -20,6 +20,12 @@ def in_one_go(name: str, module: nn.Module) -> None:
         )
 
 
+def lr_factors_of(net: nn.Module) -> dict[str, float]:
+    """Return the learning-rate factors of a part that is called ``net``, by the names that its parameters get there."""
+    factors: dict[str, float] = getattr(net, "lr_factors", {})
+    return {f"net.{prefix}": factor for prefix, factor in factors.items()}
+
+
 def learned_from(output: Output) -> dict[str, Tensor]:
     """Return the extras that training reads; the others, maps among them, are of what a part was shown."""
     return {name: value for name, value in output.extras.items() if name in ("energy", "auxiliary_logits")}

@@ -12,7 +12,7 @@ from fieldmark.core.errors import FieldmarkError
 from fieldmark.layers.boxes import around, centre, from_frame, onto_frame
 from fieldmark.layers.straight_through import instead
 from fieldmark.layers.transform import power
-from fieldmark.models._within import in_one_go, learned_from
+from fieldmark.models._within import in_one_go, learned_from, lr_factors_of
 
 TRAINS_ON = "features"
 VIEW = "plain"
@@ -88,8 +88,7 @@ class OnPixels(nn.Module):
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
-        factors: dict[str, float] = getattr(net, "lr_factors", {})
-        self.lr_factors = {f"net.{prefix}": factor for prefix, factor in factors.items()}
+        self.lr_factors = lr_factors_of(net)
 
     def forward(self, batch: Batch, forced_Bhw: Tensor | None = None) -> Output:
         """Answer as the model does.

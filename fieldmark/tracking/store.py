@@ -138,12 +138,12 @@ def _one_sentence(uri: str) -> Iterator[None]:
 
 @contextmanager
 def _opening(uri: str) -> Iterator[None]:
-    """Turn whatever is raised while a store is opened into a ``FieldmarkError``: each driver has errors of its own."""
+    """Turn whatever is raised while a store is opened into a ``FieldmarkError``."""
     try:
         yield
     except FieldmarkError:
         raise
-    except Exception as error:
+    except Exception as error:  # each database's driver has errors of its own
         if _may_pass(error):
             raise
         raise database.unusable(uri, _brief(error)) from error
