@@ -6,7 +6,7 @@ PYTHON ?= python3
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint test test-browser repro claims measure-all flow serve ui bench lock clean
+.PHONY: help setup lint style types test pytest test-browser repro claims measure-all flow serve ui bench lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -40,11 +40,19 @@ serve: setup  ## start Prefect's server, a worker and the nightly schedule on th
 ui: setup  ## open MLflow on this machine only (127.0.0.1:5000)
 	@fieldmark ui
 
-lint: setup  ## style, types and the rules of the rooms
-	@ruff check . && ruff format --check . && mypy && lint-imports
+lint: style types  ## style, types and the rules of the rooms
+
+style: setup
+	@ruff check . && ruff format --check .
+
+types: setup
+	@mypy && lint-imports
+
+test: style  ## all tests but the browser's, and meanwhile the types
+	@$(MAKE) --no-print-directory --jobs 2 types pytest
 
 # three workers on two cores: some tests wait for servers and locks
-test: setup lint  ## all tests but the browser's
+pytest: setup
 	@python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not browser"
 
 test-browser: setup  ## the tests that open pages in Chromium

@@ -38,6 +38,8 @@ LATE = (
     "sqlalchemy.dialects.sqlite",
     "torch._dynamo",
 )
+#: What stages that judge tables load beside it: as long as all the rest, so only when one of them is asked for.
+JUDGING = dict.fromkeys(("validate", "split"), ("great_expectations.expectations",))
 CODE = ("fieldmark", "stages")
 LONGEST = 70  # characters: of an address there may be 107
 TICK = 0.02  # seconds between two looks at who has ended
@@ -73,7 +75,7 @@ def serve(command: Sequence[str], modules: Sequence[str] = OFTEN + LATE) -> tupl
             if (order := accepted(door)) is None:
                 continue
             if order.folder == str(Path.cwd()) and stamps(Path()) == before:
-                for module in modules:
+                for module in (*modules, *JUDGING.get(order.words[0], ())):
                     import_module(module)
                 gc.freeze()  # a collection in a fork would copy every page it looks at
                 if (pid := os.fork()) == 0:

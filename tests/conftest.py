@@ -3,12 +3,15 @@
 import fcntl
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fieldmark.core.allocator import keep_memory
+
+Once = Callable[[str, Callable[[Path], object]], Path]
 
 #: What takes minutes goes first, so that workers end together.
 LONG = ("test_graph", "test_pipelines", "test_apart", "test_stages", "test_audit", "test_attacked_cells")
@@ -29,22 +32,38 @@ def one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a project with every cell trained, measured and reported; copy it to change it (``world.copy``).
-
-    It is made once, whatever the number of workers, and each has a copy.
-    """
-    import world as worlds
-
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Return what makes a folder once, whatever the number of workers, and tells all of them where it is."""
     mine = tmp_path_factory.getbasetemp()
     everyones = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
-    made, done = everyones / "world", everyones / "world.done"
-    with (everyones / "world.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.exists():
-            shutil.rmtree(made, ignore_errors=True)
-            worlds.make(made)
-            done.touch()
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        folder, done = everyones / name, everyones / f"{name}.done"
+        with (everyones / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                make(folder)
+                done.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def records(once: Once) -> Path:
+    """Return a project's ``mlruns/`` before its first run, to be copied: MLflow takes ten seconds to make one."""
+    from fieldmark.tracking import database
+
+    return once("records", database.prepare) / "mlruns"
+
+
+@pytest.fixture(scope="session")
+def world(once: Once, records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of a project with every cell trained, measured and reported; to change it, ``world.copy`` it."""
+    import world as worlds
+
+    made = once("world", lambda root: worlds.make(root, records))
     return worlds.copy(made, tmp_path_factory.mktemp("world") / "project")
 
 

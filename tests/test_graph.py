@@ -122,8 +122,8 @@ def test_a_second_repro_has_nothing_to_do(project: Path) -> None:
     assert not ran(said)
 
 
-def test_a_plain_process_elsewhere_gives_the_same_bytes(project: Path, tmp_path: Path) -> None:
-    other = worlds.make(tmp_path / "elsewhere", **SMALL)
+def test_a_plain_process_elsewhere_gives_the_same_bytes(project: Path, records: Path, tmp_path: Path) -> None:
+    other = worlds.make(tmp_path / "elsewhere", records, **SMALL)
     for folder in ("raw", "splits", "embedded", "trained", "evaluated", "explained"):
         here, there = worlds.files(project / "data" / folder), worlds.files(other / "data" / folder)
         assert {name: digest for name, digest in here.items() if not name.endswith(".gitignore")} == there
@@ -169,7 +169,6 @@ def test_a_new_model_changes_its_own_cells_alone(project: Path) -> None:
     (project / "params.yaml").write_text(before)
     file.unlink()
     assert found == cells("left_half") | {"report", "register"}
-    assert not changed(project)
 
 
 def test_uncommitted_code_is_not_registered(project: Path) -> None:

@@ -26,10 +26,8 @@ from fieldmark.tracking.store import connect
 
 
 @pytest.fixture(scope="module")
-def tracked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = project.make(tmp_path_factory.mktemp("tracked") / "project")
-    database.prepare(root)
-    return root
+def tracked(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return project.make(tmp_path_factory.mktemp("tracked") / "project", records)
 
 
 @pytest.fixture(scope="module")

@@ -132,7 +132,8 @@ def test_the_unknown_is_null(world: Path, tmp_path: Path) -> None:
         table = store.read_table(path)
         table.loc[table["metric"] == "token_auc", "value"] = np.nan
         store.write_table(path, table)
-    report.main(worlds.load(root), root)
+    params = worlds.load(root)
+    report.main(params.model_copy(update={"models": {name: params.models[name] for name in ("erm", "ersm")}}), root)
     unknown = row(root, "erm", "token_auc")
     assert [unknown[key] for key in ("mean", "low", "high", "n", "chance")] == [None, None, None, 0, 0.5]
     assert row(root, "ersm", "token_auc") == row(world, "ersm", "token_auc")
@@ -191,14 +192,13 @@ def test_the_energy_on_the_object_is_that_of_its_token_shares(world: Path) -> No
 
 def test_measuring_twice_gives_the_same_bytes(world: Path, tmp_path: Path) -> None:
     root = worlds.copy(world, tmp_path / "copy")
-    of_one_seed = [path for stage in ("evaluated", "explained") for path in (root / "data" / stage).glob("*-0.*")]
-    for path in [*of_one_seed, *(root / "data" / "report").rglob("*.*")]:
-        path.unlink()
+    for stage in ("evaluated", "explained"):
+        for path in (root / "data" / stage).glob("*-0.*"):
+            path.unlink()
     params = worlds.load(root)
     for model in MODELS:
         evaluate.main(params, root, model, 0)
         explain.main(params, root, model, 0)
-    report.main(params, root)
     assert worlds.files(root / "data") == worlds.files(world / "data")
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -34,9 +35,11 @@ def git(root: Path, *arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
 
 
-def make(root: Path) -> Path:
-    """Fill ``root`` and return it."""
+def make(root: Path, records: Path | None = None) -> Path:
+    """Fill ``root`` and return it; ``records`` are what MLflow begins with."""
     (root / "code").mkdir(parents=True)
+    if records:
+        shutil.copytree(records, root / "mlruns")
     (root / "code" / "train.py").write_text("print()\n")
     (root / "requirements.lock").write_text("numpy==2\n")
     (root / ".gitignore").write_text("mlruns/\ndata/raw/\ndata/trained/\ndata/registered/\n")
