@@ -1,5 +1,6 @@
 """Made-up results, as plausible as real ones, that the report's tests print and draw."""
 
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -143,6 +144,12 @@ def ledger():
     return claims.ledger(Measured({(row["model"], row["metric"]): row["mean"] for row in rows()}))
 
 
+@cache
+def drawn():
+    """Return the plots of ``example``, drawn once: they take seconds."""
+    return plots.drawings(rows(), ORDER, trained(), known(), lines(ORDER))
+
+
 def example():
     groups = [f"{label} on {background}" for label in ("bird", "land mammal") for background in ("land", "water")]
     interval = {"mean": 0.031, "low": -0.012, "high": 0.071}
@@ -173,7 +180,7 @@ def example():
             for place, model in enumerate(ORDER)
         },
         "about": known(),
-        "drawings": plots.drawings(rows(), ORDER, trained(), known(), lines(ORDER)),
+        "drawings": drawn(),
         "provenance": page.Provenance({"git commit": "225def6", "source index, sha256": "a" * 64}, cells),
         "gate": page.Gate("erm", [decision]),
         "meanings": {
@@ -211,7 +218,7 @@ def many():
             list(words),
             [plots.Curve(word, 0, "loss", np.exp(-np.arange(30) / 9)) for word in words],
             told,
-            lines(words),
+            lines([*words][:9]),
         ),
         "strips": [strip(words, number) for number in range(6)],
         "failures": {word: Failures(400, 40, 0.7, [picture(word, n) for n in range(5)]) for word in words},

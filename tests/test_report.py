@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from reported import (
     ORDER,
+    drawn,
     example,
     many,
     row,
@@ -72,6 +73,7 @@ def test_page_loads_nothing(html):
 
 
 def test_page_is_the_same_bytes_twice(html, tmp_path):
+    drawn.cache_clear()
     page.write(tmp_path / "again.html", page.Content(**example()))
     assert (tmp_path / "again.html").read_text() == html
 
