@@ -37,6 +37,7 @@ LATE = (
     "scipy.stats",
     "sqlalchemy.dialects.sqlite",
     "torch._dynamo",
+    "transformers.models.auto.modeling_auto",
 )
 #: What stages that judge tables load beside it: as long as all the rest, so only when one of them is asked for.
 JUDGING = dict.fromkeys(("validate", "split"), ("great_expectations.expectations",))
