@@ -51,19 +51,19 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 
 
 @pytest.fixture(scope="session")
-def records(once: Once) -> Path:
+def mlruns(once: Once) -> Path:
     """Return a project's ``mlruns/`` before its first run, to be copied: MLflow takes ten seconds to make one."""
     from fieldmark.tracking import database
 
-    return once("records", database.prepare) / "mlruns"
+    return once("mlflow", database.prepare) / "mlruns"
 
 
 @pytest.fixture(scope="session")
-def world(once: Once, records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def world(once: Once, mlruns: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of a project with every cell trained, measured and reported; to change it, ``world.copy`` it."""
     import world as worlds
 
-    made = once("world", lambda root: worlds.make(root, records))
+    made = once("world", lambda root: worlds.make(root, mlruns))
     return worlds.copy(made, tmp_path_factory.mktemp("world") / "project")
 
 

@@ -178,10 +178,10 @@ def test_report_of_many_models_fits_the_screen_and_unfolds(browser: Browser, tmp
 
 
 @pytest.fixture(scope="module")
-def mlflow_url(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def mlflow_url(mlruns: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Serve a project with one registered champion as `fieldmark ui` does."""
     folder = tmp_path_factory.mktemp("mlflow")
-    root = project.make(folder / "project", records)
+    root = project.make(folder / "project", mlruns)
     _, version = project.register(root, [sheet(folder / SHEET, reported.example()["gallery"][:4])])
     with connect(root) as store:
         registry.promote(store, version, gate.first("erm"))

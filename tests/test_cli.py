@@ -34,9 +34,9 @@ CARD: Card = {
 
 
 @pytest.fixture(scope="module")
-def champion(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def champion(mlruns: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a project whose cell was registered as the first champion."""
-    root = project.make(tmp_path_factory.mktemp("cli") / "project", records)
+    root = project.make(tmp_path_factory.mktemp("cli") / "project", mlruns)
     run, version = project.register(root, [])
     decision, lines = gate.first("erm"), layout.ledger(root)
     with connect(root) as store:

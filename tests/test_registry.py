@@ -26,8 +26,8 @@ from fieldmark.tracking.store import connect
 
 
 @pytest.fixture(scope="module")
-def tracked(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return project.make(tmp_path_factory.mktemp("tracked") / "project", records)
+def tracked(mlruns: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return project.make(tmp_path_factory.mktemp("tracked") / "project", mlruns)
 
 
 @pytest.fixture(scope="module")

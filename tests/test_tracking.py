@@ -22,8 +22,8 @@ OTHER = "0" * 64  # fingerprint of something never trained
 
 
 @pytest.fixture(scope="module")
-def tracked(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return project.make(tmp_path_factory.mktemp("tracked") / "project", records)
+def tracked(mlruns: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return project.make(tmp_path_factory.mktemp("tracked") / "project", mlruns)
 
 
 def test_a_prepared_store_is_ready_at_once_without_mlflow(tracked: Path) -> None:

@@ -35,11 +35,11 @@ def git(root: Path, *arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
 
 
-def make(root: Path, records: Path | None = None) -> Path:
-    """Fill ``root`` and return it; ``records`` are what MLflow begins with."""
+def make(root: Path, mlruns: Path | None = None) -> Path:
+    """Fill ``root`` and return it; ``mlruns`` is what MLflow begins with."""
     (root / "code").mkdir(parents=True)
-    if records:
-        shutil.copytree(records, root / "mlruns")
+    if mlruns:
+        shutil.copytree(mlruns, root / "mlruns")
     (root / "code" / "train.py").write_text("print()\n")
     (root / "requirements.lock").write_text("numpy==2\n")
     (root / ".gitignore").write_text("mlruns/\ndata/raw/\ndata/trained/\ndata/registered/\n")

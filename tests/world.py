@@ -33,9 +33,9 @@ def load(root: Path) -> Params:
     return parameters.load(root / "params.yaml")
 
 
-def make(root: Path, records: Path, **changes: object) -> Path:
+def make(root: Path, mlruns: Path, **changes: object) -> Path:
     """Fill ``root`` with a committed project and all that its stages write up to the report."""
-    shutil.copytree(records, root / "mlruns")
+    shutil.copytree(mlruns, root / "mlruns")
     write_params(root, **changes)
     params = load(root)
     for name in (".gitignore", "requirements.lock", "bench/cost.json"):
