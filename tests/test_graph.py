@@ -122,17 +122,6 @@ def test_a_second_repro_has_nothing_to_do(project: Path) -> None:
     assert not ran(said)
 
 
-def test_a_plain_process_elsewhere_gives_the_same_bytes(project: Path, world: Path) -> None:
-    for folder in ("raw", "splits", "trained", "explained"):
-        here, there = worlds.files(project / "data" / folder), worlds.files(world / "data" / folder)
-        made = {name: digest for name, digest in here.items() if not name.endswith(".gitignore")}
-        assert made and made.items() <= there.items()  # the world has other models and seeds beside
-    for model in ("erm", "ersm"):
-        here, there = (store.read_json(layout.evaluated(root, model, 0)) for root in (project, world))
-        for part in ("test", "val"):
-            assert here[part].items() <= there[part].items()
-
-
 def test_the_champion_answers(project: Path) -> None:
     with connect(project), quiet():
         from mlflow import pyfunc
@@ -175,6 +164,17 @@ def test_uncommitted_code_is_not_registered(project: Path) -> None:
     wanted = "fieldmark: a model is registered from committed code only, and params.yaml differ: git add and git commit"
     assert done.stderr.startswith(wanted)
     assert done.stderr.count("\n") == 1
+
+
+def test_a_plain_process_elsewhere_gives_the_same_bytes(project: Path, world: Path) -> None:
+    for folder in ("raw", "splits", "trained", "explained"):
+        here, there = worlds.files(project / "data" / folder), worlds.files(world / "data" / folder)
+        made = {name: digest for name, digest in here.items() if not name.endswith(".gitignore")}
+        assert made and made.items() <= there.items()  # the world has other models and seeds beside
+    for model in ("erm", "ersm"):
+        here, there = (store.read_json(layout.evaluated(root, model, 0)) for root in (project, world))
+        for part in ("test", "val"):
+            assert here[part].items() <= there[part].items()
 
 
 def test_changed_cells_and_what_follows_run_and_nothing_else(grown: tuple[Path, str]) -> None:
