@@ -49,12 +49,12 @@ def main(root: Path, *, workers: int | None = None) -> None:
     todo = [cell for cell in cells(params, workers) if not layout.explained(root, *cell).exists()]
     everywhere = get_context("spawn")  # a fork would copy locks that threads hold
     with ProcessPoolExecutor(workers, everywhere, _settle) as pool:
-        each(pool, "seed", shown, root, seeds)
-        each(pool, "cell", one, root, todo)
+        _each(pool, "seed", shown, root, seeds)
+        _each(pool, "cell", one, root, todo)
     report.main(params, root)
 
 
-def each(pool: Executor, unit: str, job: Callable[..., None], root: Path, todo: Sequence[tuple[Any, ...]]) -> None:
+def _each(pool: Executor, unit: str, job: Callable[..., None], root: Path, todo: Sequence[tuple[Any, ...]]) -> None:
     """Do a job on all of ``todo``, side by side.
 
     Raises:

@@ -122,6 +122,15 @@ def test_a_second_repro_has_nothing_to_do(project: Path) -> None:
     assert not ran(said)
 
 
+def test_a_plain_process_elsewhere_gives_the_same_bytes(project: Path, mlruns: Path, tmp_path: Path) -> None:
+    other = worlds.make(tmp_path / "elsewhere", mlruns, **SMALL)
+    for folder in ("raw", "splits", "embedded", "trained", "evaluated", "explained"):
+        here, there = worlds.files(project / "data" / folder), worlds.files(other / "data" / folder)
+        assert {name: digest for name, digest in here.items() if not name.endswith(".gitignore")} == there
+    for name in ("leaderboard.json", "claims.json", "report.html"):
+        assert (layout.report(project) / name).read_bytes() == (layout.report(other) / name).read_bytes()
+
+
 def test_the_champion_answers(project: Path) -> None:
     with connect(project), quiet():
         from mlflow import pyfunc
@@ -143,6 +152,15 @@ def test_its_story_can_be_told(project: Path, capsys: pytest.CaptureFixture[str]
     assert shown in capsys.readouterr().out
 
 
+def test_an_option_changes_its_models_cells_alone(project: Path) -> None:
+    before = (project / "params.yaml").read_text()
+    worlds.write_params(project, **SMALL | {"models": {"erm": {}, "ersm": {"options": {"lam": 0.01}}}})
+    found = changed(project)
+    (project / "params.yaml").write_text(before)
+    assert found == cells("ersm") | {"report", "register"}
+    assert not changed(project)
+
+
 def test_a_new_model_changes_its_own_cells_alone(project: Path) -> None:
     before, file = (project / "params.yaml").read_text(), project / "fieldmark" / "models" / "left_half.py"
     file.write_text(LEFT_HALF)
@@ -151,6 +169,7 @@ def test_a_new_model_changes_its_own_cells_alone(project: Path) -> None:
     (project / "params.yaml").write_text(before)
     file.unlink()
     assert found == cells("left_half") | {"report", "register"}
+    assert not changed(project)
 
 
 def test_uncommitted_code_is_not_registered(project: Path) -> None:
@@ -164,17 +183,6 @@ def test_uncommitted_code_is_not_registered(project: Path) -> None:
     wanted = "fieldmark: a model is registered from committed code only, and params.yaml differ: git add and git commit"
     assert done.stderr.startswith(wanted)
     assert done.stderr.count("\n") == 1
-
-
-def test_a_plain_process_elsewhere_gives_the_same_bytes(project: Path, world: Path) -> None:
-    for folder in ("raw", "splits", "trained", "explained"):
-        here, there = worlds.files(project / "data" / folder), worlds.files(world / "data" / folder)
-        made = {name: digest for name, digest in here.items() if not name.endswith(".gitignore")}
-        assert made and made.items() <= there.items()  # the world has other models and seeds beside
-    for model in ("erm", "ersm"):
-        here, there = (store.read_json(layout.evaluated(root, model, 0)) for root in (project, world))
-        for part in ("test", "val"):
-            assert here[part].items() <= there[part].items()
 
 
 def test_changed_cells_and_what_follows_run_and_nothing_else(grown: tuple[Path, str]) -> None:

@@ -170,7 +170,7 @@ def test_a_page_of_many_models_groups_and_folds_them(tmp_path):
         assert (
             sum(summary.startswith(f"{heading.capitalize()} (") for summary in summaries) == 3
         )  # what, plots, measures
-    assert sum("pictures" in summary for summary in summaries) == 13 + 6  # of each model; strips
+    assert sum("pictures" in summary for summary in summaries) == 33 + 6  # of each model; strips
     assert "<details open" not in html
     assert 'class="model" open' not in html
     assert len(html) < 15e6
