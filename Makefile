@@ -4,6 +4,10 @@ export $(shell sed 's/=.*//' fieldmark/core/telemetry.env)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
 READY := .venv/.ready
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
+PIP := .venv/bin/python -m pip install --disable-pip-version-check --no-deps
+BAR := .venv/bin/python -m tqdm --null --mininterval 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lint style types test pytest test-browser repro claims measure-all flow serve ui bench lock clean
@@ -15,10 +19,12 @@ setup: $(READY)  ## make .venv from requirements.lock
 
 $(READY): requirements.lock pyproject.toml
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	@echo "installing requirements.lock into .venv (a minute or two)"
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps -r requirements.lock
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@.venv/bin/python -m compileall -qq -j 0 -x '/tests?/' .venv/lib fieldmark stages || true  # once, on all cores: a stage then starts in half the time
+	@$(PIP) --quiet $$(grep ^tqdm== requirements.lock)  # the bar comes before all that it counts
+	@$(PIP) --no-compile -r requirements.lock | grep --line-buffered -E '^(Collecting|Requirement|Ignoring|Successfully)' \
+		| $(BAR) --desc install --unit package --total $$(($$(grep -c == requirements.lock) + 1))
+	@$(PIP) --quiet --no-build-isolation -e .
+	@.venv/bin/python -m compileall -j 0 -x '/tests?/' .venv/lib fieldmark stages | grep ^Compiling \
+		| $(BAR) --desc compile --unit file || true  # once, on all cores: a stage then starts in half the time
 	@touch $@
 
 repro: setup  ## run the main job: from pull to champion and report
