@@ -15,7 +15,10 @@ from fieldmark.core.allocator import keep_memory
 Once = Callable[[str, Callable[[Path], object]], Path]
 
 #: What takes minutes goes first, so that workers end together.
-LONG = ("test_graph", "test_pipelines", "test_apart", "test_stages", "test_audit", "test_attacked_cells")
+LONG = (
+    "test_graph", "test_pipelines", "test_apart", "test_stages", "test_audit", "test_report", "test_parallel",
+    "test_attacked_cells",
+)  # fmt: skip
 
 
 def pytest_configure() -> None:
