@@ -57,9 +57,9 @@ types: setup
 test: style  ## all tests but the browser's, and meanwhile the types
 	@$(MAKE) --no-print-directory --jobs 2 types pytest
 
-# four workers on two cores: some tests wait for servers and locks
+# three workers on two cores: some tests wait for servers and locks
 pytest: setup
-	@python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not browser"
+	@python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not browser"
 
 test-browser: setup  ## the tests that open pages in Chromium
 	@python -m pytest -m browser
