@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from fieldmark.core import plugins, store
+from fieldmark.core import device, plugins, store
 from fieldmark.core.contracts import Backbone
 from fieldmark.core.params import Params, load
 from fieldmark.training.cost import Way, answering, cost, learning, side_by_side
@@ -102,11 +102,11 @@ def main(words: list[str], params: Path, rounds: int, write: Path | None) -> Non
     """Measure, print and, if asked to, keep."""
     read = load(params)
     torch.set_num_threads(read.threads)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    rows = measured(read, words or [*read.models], rounds, device)
+    where = device.choose()
+    rows = measured(read, words or [*read.models], rounds, where)
     print(table(rows))
     if write:
-        name = torch.cuda.get_device_name() if device == "cuda" else platform.machine()
+        name = torch.cuda.get_device_name() if where == "cuda" else platform.machine()
         machine = {"device": name, "threads": read.threads, "torch": torch.__version__, "rounds": rounds}
         store.write_json(write, {"machine": machine, "baseline": read.register_.baseline, "models": rows})
 

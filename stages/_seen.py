@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from fieldmark.core import layout, plugins, store
+from fieldmark.core import device, layout, plugins, store
 from fieldmark.core.contracts import Backbone, Batch
 from fieldmark.core.params import Params
 from fieldmark.core.words import Plugin
@@ -48,7 +48,7 @@ class Seen:
         self.plugin = plugins.find("models", self.model.plugin)
         self.recipes = store.read_table(layout.split(root, params, seed))
         self.classes = sorted(params.split.pairs)
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = device.choose()
         self._params, self._root, self._seed = params, root, seed
         self._size = self.model.size or params.size
         self._index = store.read_table(layout.index(root, params))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from fieldmark.core import command, layout, plugins, store
+from fieldmark.core import command, device, layout, plugins, store
 from fieldmark.core.params import Params
 from fieldmark.loading.cache import rendered
 from fieldmark.loading.sources import Sources
@@ -27,18 +27,17 @@ def renders(params: Params, recipes: pd.DataFrame, seed: int) -> pd.DataFrame:
 def main(params: Params, root: Path, seed: int) -> None:
     """Show every render of one seed to the frozen backbone, once."""
     torch.set_num_threads(params.threads)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     load = plugins.find("backbones", params.backbone.name).load
     backbone = load(**plugins.accepted(load, params.backbone.options))
     sources = Sources(layout.raw(root, params), store.read_table(layout.index(root, params)))
     wanted = renders(params, store.read_table(layout.split(root, params, seed)), seed)
-    folder, workers, says = layout.cache(root) / "rendered", params.threads, f"render seed {seed}"
-    found = rendered(wanted, sources, params.size, folder, workers=workers, desc=says)
+    folder, workers, on = layout.cache(root) / "rendered", params.threads, device.choose()
+    found = rendered(wanted, sources, params.size, folder, workers=workers, desc=f"render seed {seed}")
     facts = {**params.backbone.model_dump(), **backbone.facts()}
     with store.atomic(layout.embedded(root, params, seed)) as temporary:
         temporary.mkdir()
         maps = features.create(temporary, found.keys_U, found.masks_UHW, facts)
-        embed(backbone, found.images_UHW3, maps, batch=params.embed.batch, device=device, progress=f"embed seed {seed}")
+        embed(backbone, found.images_UHW3, maps, batch=params.embed.batch, device=on, progress=f"embed seed {seed}")
 
 
 if __name__ == "__main__":

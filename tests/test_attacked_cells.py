@@ -29,8 +29,9 @@ def test_an_untouched_picture_gets_the_answer_it_always_gets(world, model):
     view, attack, some, module = attacker(world, model)
     said = predict(module, view.in_order(some), device=view.device)
     found = attack(some, eps=0)
-    np.testing.assert_allclose(found.probabilities_NK, said.probabilities_NK, atol=1e-6)
-    np.testing.assert_allclose(found.masks_Nhw, said.masks_Nhw, atol=1e-6)
+    exact = 1e-6 if view.device == "cpu" else 5e-4  # a GPU embeds in half precision, and attacks in single
+    np.testing.assert_allclose(found.probabilities_NK, said.probabilities_NK, atol=exact)
+    np.testing.assert_allclose(found.masks_Nhw, said.masks_Nhw, atol=exact)
 
 
 def losses(view: View, some: pd.DataFrame, found) -> np.ndarray:
@@ -78,11 +79,9 @@ def test_a_model_on_pixels_is_attacked_too(world, tmp_path, model):
     params = worlds.load(root)
     view = View(params, root, model, 0)
     torch.manual_seed(0)
-    module, some = view.build().eval(), view.part("test")[:6]
-    attack = Attacker(view, module, params.embed.batch)
-    np.testing.assert_allclose(
-        attack(some, eps=0).probabilities_NK, predict(module, view.in_order(some)).probabilities_NK, atol=1e-6
-    )
+    module, some = view.build().to(view.device).eval(), view.part("test")[:6]
+    attack, said = Attacker(view, module, params.embed.batch), predict(module, view.in_order(some), device=view.device)
+    np.testing.assert_allclose(attack(some, eps=0).probabilities_NK, said.probabilities_NK, atol=1e-6)
     clean_N, *moved = (
         losses(view, some, attack(some, eps=eps, kind=kind, steps=3))
         for eps, kind in ((0, "pgd"), (0.05, "pgd"), (0.05, "straight_through"), (0.05, "transfer"))

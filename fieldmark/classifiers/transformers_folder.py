@@ -52,9 +52,9 @@ class _Answers:
     """Pictures in, probabilities out."""
 
     def __init__(self, network: Any, numbers: Any) -> None:
-        import torch
+        from fieldmark.core import device
 
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._device = device.choose()
         self._network, self._numbers = network.to(self._device).eval(), numbers
 
     def __call__(self, images_BHW3: Pixels) -> Floats:

@@ -75,19 +75,15 @@ def from_frame(boxes_Bn3: Tensor, mask_BHW: Tensor, crop: tuple[int, int]) -> Te
     >>> from_frame(box, mask, (2, 2)).squeeze().tolist()
     [[0.20000000298023224, 0.20000000298023224], [0.699999988079071, 0.699999988079071]]
     """
-    height, width = mask_BHW.shape[1:]
-    start_Bn2 = boxes_Bn3[..., :2] - boxes_Bn3[..., 2:] / 2
-    rows_Bnh, columns_Bnw = (
-        (
-            (
-                start_Bn2[..., axis, None]
-                + boxes_Bn3[..., 2:] * (torch.arange(count, device=mask_BHW.device) + 0.5) / count
-            )
-            * cells
-        )
-        .long()
-        .clamp(0, cells - 1)
-        for axis, count, cells in ((1, crop[0], height), (0, crop[1], width))
-    )
+    rows_Bnh, columns_Bnw = (_middles(boxes_Bn3, axis, crop[1 - axis], mask_BHW.shape[2 - axis]) for axis in (1, 0))
     example_B111 = torch.arange(len(mask_BHW), device=mask_BHW.device)[:, None, None, None]
     return mask_BHW[example_B111, rows_Bnh[..., :, None], columns_Bnw[..., None, :]]
+
+
+def _middles(boxes_Bn3: Tensor, axis: int, count: int, cells: int) -> Tensor:
+    """Return in which of the frame's cells the middle of each of a crop's cells lies, along x (0) or y (1)."""
+    start_Bn1, side_Bn1 = boxes_Bn3[..., axis, None] - boxes_Bn3[..., 2:] / 2, boxes_Bn3[..., 2:]
+    number = torch.arange(count, device=boxes_Bn3.device) + 0.5
+    # no plain number: a GPU would multiply by its inverse, and a middle on a border fall to the other side than here
+    divisor = torch.full((), count, device=boxes_Bn3.device)
+    return ((start_Bn1 + side_Bn1 * number / divisor) * cells).long().clamp(0, cells - 1)

@@ -30,7 +30,10 @@ def predict(
     keep_Nhw: Keep | None = None,
     device: str = "cpu",
 ) -> Prediction:
-    """Return probabilities and masks; ``keep_Nhw``, if given, replaces every example's own mask."""
+    """Return probabilities and masks; ``keep_Nhw``, if given, replaces every example's own mask.
+
+    Answers stay on the device until the last one, so a GPU is waited for once.
+    """
     module.to(device).eval()
     parts: list[tuple[Tensor, ...]] = []
     start = 0
@@ -41,9 +44,9 @@ def predict(
                 None if keep_Nhw is None else torch.from_numpy(keep_Nhw[start:stop].astype(np.float32)).to(device)
             )
             output = module(move(batch, device), forced_Bhw)
-            parts.append((output.logits_BK.float().softmax(1).cpu(), output.mask_Bhw.float().cpu(), labels_B, groups_B))
+            parts.append((output.logits_BK.float().softmax(1), output.mask_Bhw.float(), labels_B, groups_B))
             start = stop
-    return Prediction(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
+    return Prediction(*(torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)))
 
 
 def kept_probability(
