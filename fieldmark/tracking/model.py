@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -95,6 +96,7 @@ def _save(
     with quiet():
         from mlflow.models import Model
         from mlflow.pyfunc import save_model
+    logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # it tells of every model that it tries the example
     save_model(
         str(saved),
         python_model=str(Path(__file__).with_name("_pyfunc.py")),
