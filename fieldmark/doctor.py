@@ -36,8 +36,7 @@ def examine(root: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(root).free / 1e9
     yield Finding("disk", free >= NEEDED_GB, f"{free:.0f} GB free", f"free at least {NEEDED_GB} GB")
     yield Finding("cores", True, str(os.cpu_count()), "")
-    gpu = shutil.which("nvidia-smi") is not None
-    yield Finding("gpu", True, "NVIDIA" if gpu else "none: training runs on the CPU", "")
+    yield _gpu()
     yield _git(root)
     page = layout.report(root) / "report.html"  # dvc.lock and tables come with a clone; this is made where one runs
     yield Finding("report", page.exists(), str(page) if page.exists() else "not made here yet", "run make repro")
@@ -73,6 +72,16 @@ def _installed(name: str) -> str:
         return version(name).partition("+")[0]
     except PackageNotFoundError:
         return ""
+
+
+def _gpu() -> Finding:
+    if shutil.which("nvidia-smi") is None:
+        return Finding("gpu", True, "none: training runs on the CPU", "")
+    import torch  # two seconds, and only where there may be one
+
+    seen = torch.cuda.is_available()
+    found = torch.cuda.get_device_name() if seen else f"there is one, but torch {torch.__version__} can't use it"
+    return Finding("gpu", seen, found, "install a torch built for CUDA, or a newer driver; until then the CPU trains")
 
 
 def _git(root: Path) -> Finding:

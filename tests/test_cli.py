@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import tracked_project as project
 from PIL import Image
 from tracked_project import CELL, git
@@ -248,6 +249,21 @@ def test_doctor_says_what_to_do(
     assert (findings()["report"].good, findings()["report"].found) == (True, str(page))
     shutil.rmtree(page.parent)
     assert "MIND git" in say(champion, capsys, "doctor")
+
+
+def test_the_doctor_minds_a_gpu_that_torch_can_not_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gpu() -> tuple[bool, str]:
+        found = {one.what: one for one in doctor.examine(tmp_path)}["gpu"]
+        return found.good, found.found
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpu() == (True, "none: training runs on the CPU")
+    (tmp_path / "nvidia-smi").touch(mode=0o755)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert gpu() == (False, f"there is one, but torch {torch.__version__} can't use it")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "H100")
+    assert gpu() == (True, "H100")
 
 
 def test_the_pages_open_on_this_machine_only(
