@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fieldmark.core.device import choose
 from fieldmark.layers.apgd import apgd
 from fieldmark.layers.attack import Target, cross_entropy, dlr, margin, pgd
 from fieldmark.layers.attacks import KINDS, harder
 
-DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+DEVICES = sorted({"cpu", choose()})
 ATTACKS = pytest.mark.parametrize("find", [pgd, apgd])
 
 
