@@ -102,7 +102,7 @@ def main(words: list[str], params: Path, rounds: int, write: Path | None) -> Non
     """Measure, print and, if asked to, keep."""
     read = load(params)
     torch.set_num_threads(read.threads)
-    where = device.choose()
+    where = device.ready()
     rows = measured(read, words or [*read.models], rounds, where)
     print(table(rows))
     if write:

@@ -48,7 +48,7 @@ class Seen:
         self.plugin = plugins.find("models", self.model.plugin)
         self.recipes = store.read_table(layout.split(root, params, seed))
         self.classes = sorted(params.split.pairs)
-        self.device = device.choose()
+        self.device = device.ready()
         self._params, self._root, self._seed = params, root, seed
         self._size = self.model.size or params.size
         self._index = store.read_table(layout.index(root, params))

@@ -31,7 +31,7 @@ def main(params: Params, root: Path, seed: int) -> None:
     backbone = load(**plugins.accepted(load, params.backbone.options))
     sources = Sources(layout.raw(root, params), store.read_table(layout.index(root, params)))
     wanted = renders(params, store.read_table(layout.split(root, params, seed)), seed)
-    folder, workers, on = layout.cache(root) / "rendered", params.threads, device.choose()
+    folder, workers, on = layout.cache(root) / "rendered", params.threads, device.ready()
     found = rendered(wanted, sources, params.size, folder, workers=workers, desc=f"render seed {seed}")
     facts = {**params.backbone.model_dump(), **backbone.facts()}
     with store.atomic(layout.embedded(root, params, seed)) as temporary:

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fieldmark.core.device import choose
+from fieldmark.core.device import ready
 from fieldmark.layers.apgd import apgd
 from fieldmark.layers.attack import Target, cross_entropy, dlr, margin, pgd
 from fieldmark.layers.attacks import KINDS, harder
 
-DEVICES = sorted({"cpu", choose()})
+DEVICES = sorted({"cpu", ready()})
 ATTACKS = pytest.mark.parametrize("find", [pgd, apgd])
 
 

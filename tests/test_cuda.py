@@ -22,7 +22,7 @@ from fieldmark.training.fit import Triples, fit, initialised, move
 from fieldmark.training.phases import phases
 from fieldmark.training.predict import predict
 
-GPU = device.choose()
+GPU = device.ready()
 pytestmark = pytest.mark.skipif(GPU == "cpu", reason="no GPU here")
 #: All but iFAM: torch sums the gradients of its warped maps (``grid_sample``) in any order.
 ORDERED = [(name, options) for name, options in VARIANTS if "ifam" not in (name, options.get("first"))]

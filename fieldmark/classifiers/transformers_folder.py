@@ -54,7 +54,7 @@ class _Answers:
     def __init__(self, network: Any, numbers: Any) -> None:
         from fieldmark.core import device
 
-        self._device = device.choose()
+        self._device = device.ready()
         self._network, self._numbers = network.to(self._device).eval(), numbers
 
     def __call__(self, images_BHW3: Pixels) -> Floats:

@@ -3,11 +3,11 @@
 import torch
 
 
-def choose() -> str:
-    """Return ``cuda`` where there is a GPU, else ``cpu``.
+def ready() -> str:
+    """Return ``cuda``, with torch's switches set for it, where there is a GPU, else ``cpu``.
 
-    A GPU's convolutions then keep single precision, as its matrix products do (torch's default for them is TF32, three
-    digits), and sum in one order: it answers as the CPU does, and learns the same bits twice.
+    A GPU then answers as the CPU does, and learns the same bits twice: convolutions keep single precision (torch's
+    default for them is TF32, three digits; matrix products keep theirs anyway) and sum in one order.
     """
     if not torch.cuda.is_available():
         return "cpu"

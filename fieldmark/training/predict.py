@@ -32,17 +32,16 @@ def predict(
 ) -> Prediction:
     """Return probabilities and masks; ``keep_Nhw``, if given, replaces every example's own mask.
 
-    Answers stay on the device until the last one, so a GPU is waited for once.
+    Tokens to keep go to the device at once and answers stay there until the last one: a GPU is waited for twice.
     """
     module.to(device).eval()
+    forced_Nhw = None if keep_Nhw is None else torch.from_numpy(keep_Nhw.astype(np.float32)).to(device)
     parts: list[tuple[Tensor, ...]] = []
     start = 0
     with torch.inference_mode():
         for batch, labels_B, groups_B in batches:
             stop = start + len(labels_B)
-            forced_Bhw = (
-                None if keep_Nhw is None else torch.from_numpy(keep_Nhw[start:stop].astype(np.float32)).to(device)
-            )
+            forced_Bhw = None if forced_Nhw is None else forced_Nhw[start:stop]
             output = module(move(batch, device), forced_Bhw)
             parts.append((output.logits_BK.float().softmax(1), output.mask_Bhw.float(), labels_B, groups_B))
             start = stop
