@@ -31,7 +31,7 @@ repro: setup  ## run the main job: from pull to champion and report
 	@python -m pipelines.mend
 	@python -m pipelines.warm python -m pipelines.parallel && fieldmark show
 
-claims: setup  ## put the papers' claims to the test, five seeds each (hours); verdicts go to data/claims/
+claims: setup  ## put the papers' claims to the test, five seeds each (five hours); verdicts go to data/claims/
 	@python -m pipelines.apart papers papers-zoom papers-shapes papers-scratch papers-vit
 
 measure-all: setup  ## measure all there is to measure, attacks too, apart from the main job (an hour)
@@ -64,7 +64,7 @@ pytest: setup
 test-browser: setup  ## the tests that open pages in Chromium
 	@python -m pytest -m browser
 
-bench: setup  ## measure each claim about speed
+bench: setup  ## run all of bench/ after make repro: speeds, kills, coverage of intervals, settings (hours)
 	@for script in bench/*.py; do echo "== $$script"; python -m $$(echo $${script%.py} | tr / .) || exit 1; done
 
 lock:  ## resolve pyproject.toml in a clean environment and write requirements.lock
@@ -74,6 +74,6 @@ lock:  ## resolve pyproject.toml in a clean environment and write requirements.l
 	   .cache/lock/bin/pip freeze | grep -vE '^(fieldmark|opencv-python=)' | sed 's/^torch==.*/torch==2.13.0/'; \
 	   echo 'async-timeout==5.0.1; python_full_version < "3.11.3"'; } > requirements.lock  # redis needs it there
 
-clean:  ## remove the environment, caches and what git ignores in data/ (not the registry, nor what is committed)
-	git clean -fdXq data
+clean:  ## remove the environment, caches and what can be made again in data/ (not the registry and its ledger)
+	git clean -fdXq -e '!**/data/registered/' data
 	rm -rf .venv .cache .dvc/cache .dvc/tmp .mypy_cache .ruff_cache .pytest_cache dist

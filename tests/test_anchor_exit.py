@@ -191,6 +191,7 @@ def test_it_runs_in_bfloat16() -> None:
         ({"thresholds": []}, "thresholds"),
         ({"thresholds": [1.5]}, "thresholds"),
         ({"downstream": "erm"}, "can't use 'erm' downstream"),
+        ({"downstream_options": {"layers": "tiny"}}, "downstream_options and no downstream to take them"),
     ],
 )
 def test_a_wrong_option_is_explained(options: dict[str, object], says: str) -> None:

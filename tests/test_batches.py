@@ -82,6 +82,13 @@ def test_batches_do_not_depend_on_workers_or_batch_size(renders):
     assert epoch_of(renders, 1, batch=5) == (one, order)
 
 
+@pytest.mark.parametrize(("batch", "sizes"), [(16, [16, 17]), (32, [33]), (31, [31, 2]), (1, [1] * 33), (64, [33])])
+def test_no_example_is_left_alone(renders, batch, sizes):
+    same = {"mean": (0.0,) * 3, "std": (1.0,) * 3, "stride": 4, "seed": 0}
+    epoch = PixelBatches(renders, *[np.arange(33)] * 3, batch=batch, **same)(0)
+    assert [len(labels) for _, labels, _ in epoch] == sizes
+
+
 def test_epochs_and_seeds_differ_in_order_and_pixels(renders):
     one, order = epoch_of(renders, 1)
     for other, other_order in (epoch_of(renders, 2), epoch_of(renders, 1, seed=1)):

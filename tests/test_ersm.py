@@ -251,6 +251,13 @@ def test_a_head_that_cannot_stand_on_features_alone_is_refused(head: str) -> Non
         finetune.build(backbone(), CLASSES, head=head)
 
 
+def test_options_that_nothing_takes_are_refused() -> None:
+    with pytest.raises(FieldmarkError, match="head_options and no head to take them"):
+        finetune.build(backbone(), CLASSES, head_options={"gate": "ste"})
+    with pytest.raises(FieldmarkError, match="the temperature 0.0: give one above 0"):
+        ersm.build(backbone(), CLASSES, temperature=0.0)
+
+
 # The masks that cost nothing, to compare with.
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from fieldmark.backbones import hub
 from fieldmark.core.contracts import Batch
 from fieldmark.core.errors import FieldmarkError
+from fieldmark.layers.part_losses import orthogonality
 from fieldmark.models import ifam
 from fieldmark.training.fit import fit, initialised
 from fieldmark.training.phases import phases
@@ -181,6 +182,16 @@ def test_training_works_in_half_precision() -> None:
     assert output.extras["energy"].dtype == torch.float32 and set(output.mask_Bhw.unique().tolist()) <= {0.0, 1.0}
     assert all(p.grad is not None and p.grad.isfinite().all() for p in module.second.parameters())
     assert module.first.prototype_KD.grad is not None and module.first.prototype_KD.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("released", [False, True])
+def test_what_must_be_orthogonal_is_parts_or_as_released_dimensions(released: bool) -> None:
+    module, made = built(released_orthogonality=released).train(), []
+    module.first.modulation.register_forward_hook(lambda *call: made.append(call[2]))
+    cost = module(pictures()).extras["orthogonality"]
+    ((vector_BKD,),) = [made]
+    assert vector_BKD.shape == (6, PARTS + 1, 32)
+    torch.testing.assert_close(cost, orthogonality(vector_BKD.mT if released else vector_BKD))
 
 
 def test_a_loss_that_is_unknown_is_refused() -> None:

@@ -139,3 +139,10 @@ def test_a_layer_that_is_not_the_answer_is_not_replaced() -> None:
     with pytest.raises(FieldmarkError, match="has 0 layers named 'linear' that learn a weight and a bias"):
         last_linear(nn.ModuleDict({"linear": nn.Linear(CHANNELS, 2, bias=False)}))
     assert last_linear(nn.ModuleList([Doubled().requires_grad_(False), module])) is module.linear
+
+
+def test_a_model_whose_last_layer_cannot_be_made_anew_is_refused_before_it_is_trained(tmp_path: Path) -> None:
+    room = Classroom(tmp_path, module=Doubled())
+    with pytest.raises(FieldmarkError, match="a Doubled makes more of its answers than one pass"):
+        room.train(built("dfr_train", targets(room.data)))
+    assert room.seen == []

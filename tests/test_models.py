@@ -53,7 +53,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in MODELS] + [
     ("ifam", {"coupling": "detached"}),
     ("ifam", {"coupling": "sequential"}),
     ("ifam", {"prune": True}),
-    ("anchornet", {"se": False, "skip_crop": "center", "k": 2}),
+    ("anchornet", {"layers": "tiny", "se": False, "skip_crop": "center", "k": 2}),
     ("anchornet", {"multi_scale": True}),
     ("anchor_exit", {"layers": "tiny", "multi_scale": True, "thresholds": [0.5, 0.5]}),
     ("anchor_exit", {"downstream": "finetune", "side": 32, "thresholds": [0.9]}),

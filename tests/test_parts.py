@@ -111,6 +111,15 @@ def test_the_mask_of_a_turned_picture_is_the_turned_mask() -> None:
     assert part_losses.equivariance(part_BKhw, turned_BKhw, there_23) > 0.1
 
 
+def test_a_warp_is_exact_where_a_training_is_not() -> None:
+    x_BCHW, drawn = noise(1, 1, 224, 224), (torch.tensor(0.7), torch.tensor(1.1), torch.tensor([0.1, -0.2]), 1.0)
+    there_23, back_23 = part_losses.rigid(*drawn)
+    expected_BCHW = part_losses.warp(x_BCHW, there_23)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(part_losses.rigid(*drawn)[1], back_23)
+        assert torch.equal(part_losses.warp(x_BCHW, there_23), expected_BCHW)
+
+
 def test_warps_stay_within_their_limits() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)

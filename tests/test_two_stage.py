@@ -99,6 +99,7 @@ def test_a_model_without_pictures_says_what_it_needs() -> None:
         ({"sides": (0.0,)}, "fractions of the frame"),
         ({"first": "oracle_mask"}, "can't use"),
         ({"sharpness": 0.0}, "a power above 0"),
+        ({"hide": 1.5}, "a share of the mask's highest value"),
     ],
 )
 def test_what_cannot_be_is_refused(options: dict[str, object], says: str) -> None:

@@ -104,12 +104,15 @@ def rigid(angle: Tensor, scale: Tensor, move_2: Tensor, aspect: float) -> tuple[
     cosine, sine = angle.cos(), angle.sin()
     turn_22 = torch.stack([cosine, -sine * aspect, sine / aspect, cosine]).view(2, 2) / scale
     back_22 = torch.stack([cosine, sine * aspect, -sine / aspect, cosine]).view(2, 2) * scale
-    return torch.cat([turn_22, move_2[:, None]], 1), torch.cat([back_22, -back_22 @ move_2[:, None]], 1)
+    with torch.autocast(angle.device.type, enabled=False):
+        back_21 = -back_22 @ move_2[:, None]
+    return torch.cat([turn_22, move_2[:, None]], 1), torch.cat([back_22, back_21], 1)
 
 
 def warp(x_BCHW: Tensor, map_23: Tensor) -> Tensor:
     """Return the picture sampled at the mapped positions, bilinearly; outside the frame it is 0."""
-    grid_BHW2 = F.affine_grid(map_23.expand(len(x_BCHW), -1, -1), list(x_BCHW.shape), align_corners=False)
+    with torch.autocast(x_BCHW.device.type, enabled=False):  # in half precision, positions are a pixel off
+        grid_BHW2 = F.affine_grid(map_23.expand(len(x_BCHW), -1, -1), list(x_BCHW.shape), align_corners=False)
     return F.grid_sample(x_BCHW, grid_BHW2, align_corners=False)
 
 

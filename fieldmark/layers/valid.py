@@ -73,7 +73,7 @@ class ValidBlock(nn.Module):
 
 
 class SqueezeExcitation(nn.Module):
-    """Weigh channels by what the whole map holds (arXiv 1709.01507)."""
+    """Weigh channels by what the whole map holds (arXiv 1709.01507); its two layers start as torch's do."""
 
     def __init__(self, channels: int, squeezed: int, dims: int) -> None:
         super().__init__()

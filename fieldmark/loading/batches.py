@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,7 @@ class PixelBatches:
         )
 
     def __call__(self, epoch: int) -> Iterator[tuple[Batch, Tensor, Tensor]]:
-        """Yield one epoch's batches; the last one may be smaller."""
+        """Yield one epoch's batches; the last one may be smaller, or larger by one."""
         self._order.epoch = epoch
         for examples in self._loader:  # pixels as bytes: a quarter of the floats' size
             targets_B3, images_BHW3, object_Bhw = (part.to(self._device, non_blocking=True) for part in examples)
@@ -93,15 +94,19 @@ class PixelBatches:
 
 
 class _Order:
-    """Batches of (epoch, row); the epoch travels with the row, since workers outlive it."""
+    """Batches of (epoch, row); the epoch travels with the row, since workers outlive it.
+
+    An example that would be left alone joins the batch before: batch normalisation needs two values of a channel.
+    """
 
     def __init__(self, rows: Rows, batch: int, seed: int) -> None:
         self.rows, self.batch, self.seed, self.epoch = rows, batch, seed, 0
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         order = self.rows(np.random.default_rng([self.seed, self.epoch])).tolist()
-        for start in range(0, len(order), self.batch):
-            yield [(self.epoch, row) for row in order[start : start + self.batch]]
+        starts = range(0, len(order) - (1 < self.batch < len(order)), self.batch)
+        for start, stop in pairwise([*starts, len(order)]):
+            yield [(self.epoch, row) for row in order[start:stop]]
 
 
 class _Examples(Dataset[Example]):

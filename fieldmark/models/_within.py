@@ -1,5 +1,8 @@
 """What a model that is made of other models asks of them."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import Tensor, nn
 
 from fieldmark.core.contracts import Output
@@ -17,6 +20,18 @@ def in_one_go(name: str, module: nn.Module) -> None:
         raise FieldmarkError(
             f"'{name}' with these options is trained in several phases ({', '.join(found)}) and can't be part of "
             "another model: name one that is trained in one go (of ifam, coupling joint or detached)."
+        )
+
+
+def refuse_options(model: str, part: str, options: Mapping[str, Any] | None) -> None:
+    """Refuse options of a part that no word names.
+
+    Raises:
+        FieldmarkError: there are some.
+    """
+    if options:
+        raise FieldmarkError(
+            f"{model} got {part}_options and no {part} to take them: name the {part}, or leave them out."
         )
 
 

@@ -19,7 +19,7 @@ from fieldmark.layers.valid import SkipCrop
 from fieldmark.models._anchor import Alone, AnchorNet, Layers, evidence_net, limits, shown
 from fieldmark.models._exit_measures import HIGHER_IS_BETTER, MEANINGS, MOST_STEPS, measures
 from fieldmark.models._looks import Looks, Patches, Resized
-from fieldmark.models._within import in_one_go
+from fieldmark.models._within import in_one_go, refuse_options
 
 TRAINS_ON = "pixels"
 VIEW = "plain"
@@ -59,7 +59,8 @@ def build(
         tau: the highest intersection over union of two patches.
         thresholds: of each step but the last, where everything leaves; as many patches are looked at.
         downstream: a deployable model on pixels, by file name (``finetune``: two copies of the backbone, as released);
-            none: from random weights, the next smaller layers, which see a patch as several locations.
+            none: from random weights, the next smaller layers, which see a patch as several locations (below ``tiny``
+            there are none: it sees one).
         downstream_options: of that model.
         side: px that a picture or patch has for the classifiers; by default the largest patch's own.
 
@@ -75,6 +76,7 @@ def build(
 
     def classifier() -> nn.Module:
         if downstream is None:
+            refuse_options("anchor_exit", "downstream", downstream_options)
             return Alone(made(SMALLER[layers], multi_scale=False))
         return _found(downstream, backbone, num_classes, downstream_options or {})
 

@@ -43,7 +43,7 @@ def build(
         multi_scale: patches of three sizes, each with a classifier of its own that learns as if alone.
         width: factor on the trunk's channels.
         se: squeeze-excitation in each block.
-        skip_crop: ``br`` cuts a skip at the bottom and right, ``center`` all around; only ``paper`` has skips.
+        skip_crop: ``br`` cuts a skip at the bottom and right, ``center`` all around; ``small`` has no skips.
         k: patches in the mask.
         tau: the highest intersection over union of two patches; a list gives each further patch its own.
 

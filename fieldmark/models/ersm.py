@@ -7,6 +7,7 @@ energy; what helps is the gate that starts nearly closed (``bench/ersm_settings.
 from torch import Tensor, nn
 
 from fieldmark.core.contracts import Backbone, Batch, Output
+from fieldmark.core.errors import FieldmarkError
 from fieldmark.layers.energy import BiasMode, EnergyMask, Gate, Pair
 from fieldmark.layers.pooling import masked_pool
 
@@ -48,11 +49,17 @@ def build(
         bias_init: first value of the score's bias; 6 starts closed, -6 open.
         bias_mode: ``frozen`` (never trained), ``scalar`` or ``per_position`` (trained; the latter needs ``grid``).
         pair: ``feature8`` (released), ``feature8_norm`` (no border bias), ``mask_tv`` (couples neighbours) or ``off``.
-        gate: ``soft`` (released) or ``ste`` (zeros and ones, straight-through gradient).
+        gate: ``soft`` (released) or ``ste`` (zeros and ones, straight-through gradient; measures that rank tokens by
+            the mask, as deletion does, then draw lots).
         token_size: side of a token in cells of the map.
         renormalise: divide the masked sum by the mask's sum, not by the number of tokens.
         grid: height and width of the map, for ``per_position``.
+
+    Raises:
+        FieldmarkError: the temperature is not above 0, or ``per_position`` has no fitting ``grid``.
     """
+    if temperature <= 0:
+        raise FieldmarkError(f"ersm got the temperature {temperature}: give one above 0 (released: 1).")
     gate_module = EnergyMask(
         backbone.channels, lam=lam, gam=gam, temperature=temperature, bias_init=bias_init, bias_mode=bias_mode,
         pair=pair, gate=gate, token_size=token_size, grid=grid,

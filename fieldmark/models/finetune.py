@@ -15,7 +15,7 @@ from fieldmark.core.contracts import Backbone, Batch, Output
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.layers.evidence import magnitude
 from fieldmark.layers.pooling import TokenClassifier
-from fieldmark.models._within import in_one_go
+from fieldmark.models._within import in_one_go, refuse_options
 
 TRAINS_ON = "pixels"
 VIEW = "plain"
@@ -52,6 +52,7 @@ def build(
 
 def _head(backbone: Backbone, num_classes: int, name: str | None, options: dict[str, Any]) -> nn.Module:
     if name is None:
+        refuse_options("finetune", "head", options)
         return TokenClassifier(backbone.channels, num_classes)
     plugin = plugins.find("models", name)
     if plugin.TRAINS_ON != "features" or not plugin.DEPLOYABLE:

@@ -96,7 +96,7 @@ def build(
 
 
 def freeze_vit(vit: Vit, freeze: Freeze) -> None:
-    """Fix what is not to learn; with ``blocks``, class token, registers and positions go on learning, as released."""
+    """Fix what is not to learn; with ``blocks``, what is around them (patches, tokens, positions, norm) learns on."""
     if freeze != "nothing":
         (vit if freeze == "vit" else vit.blocks).requires_grad_(False)
 

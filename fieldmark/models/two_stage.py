@@ -56,7 +56,8 @@ def build(
         fill: what hidden tokens are painted with: ``black``, ``grey`` or ``blur``.
 
     Raises:
-        FieldmarkError: one of the two can't be used so, a side is outside (0, 1], or the sharpness not above 0.
+        FieldmarkError: one of the two can't be used so, a side is outside (0, 1], what to hide outside [0, 1], or the
+            sharpness not above 0.
     """
     if not sides or min(sides) <= 0 or max(sides) > 1:
         raise FieldmarkError(
@@ -64,6 +65,8 @@ def build(
         )
     if sharpness <= 0:
         raise FieldmarkError(f"two_stage got the sharpness {sharpness}: give a power above 0 (1 leaves the mask).")
+    if not 0 <= hide <= 1:
+        raise FieldmarkError(f"two_stage got hide {hide}: give a share of the mask's highest value, in [0, 1].")
     where, what = (
         _built(name, backbone, num_classes, options)
         for name, options in ((first, first_options), (second, second_options))

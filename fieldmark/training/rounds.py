@@ -1,6 +1,7 @@
 """All of a training: one fit, or what else the objective asks for before and after it."""
 
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -13,7 +14,7 @@ from fieldmark.layers.saliency_head import remembering
 from fieldmark.training.checkpoint import History
 from fieldmark.training.fit import Batches, Objective, Rows, Triples
 from fieldmark.training.predict import Prediction, predict
-from fieldmark.training.refit import Floats, Ints, last_linear, refit
+from fieldmark.training.refit import Floats, Ints, last_linear, pooled, refit
 
 
 @runtime_checkable
@@ -79,7 +80,9 @@ def train(
     """
     with remembering(module):
         if isinstance(objective, Refits):
-            last_linear(module)  # refused before hours of training, not after
+            pooled(
+                module, last_linear(module), islice(seen(), 1), device
+            )  # refused before hours of training, not after
         if isinstance(objective, Twice):
             start = {name: value.clone() for name, value in module.state_dict().items()}
             settled = {"epochs": objective.first_epochs, "checkpoint": checkpoint.with_stem(f"{checkpoint.stem}-first")}
