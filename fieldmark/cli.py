@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -142,8 +143,11 @@ def predict(options: argparse.Namespace) -> None:
     images = [read_image(path) for path in options.images]
     keep = [read_mask(options.mask)] * len(images) if options.mask else None
     overlays = overlay_files(options.overlays, options.images) if options.overlays else []  # refused before the work
+    uri = options.model or registry.champion_uri(options.root)
     with reading(options.root) as store:
-        classifier = model.classifier(store, options.model or registry.champion_uri(options.root))
+        if model.code_has_changed(store, uri):
+            print(f"fieldmark: code has changed since {uri} was registered, and answers may have.", file=sys.stderr)
+        classifier = model.classifier(store, uri)
     answer = classifier.predict(images, keep=keep, drop_parts=options.drop_part)
     found = zip(options.images, answer.label, answer.probabilities, answer.mask, strict=True)
     rows = [

@@ -168,7 +168,7 @@ def reproduce(cell: Cell, log: int, held: int, holds: int) -> None:
     Thread(target=leash.follow, args=[held, GRACE], daemon=True).start()
     with ExitStack() as stack:
         if cell.gpu and slots.gpus():
-            os.environ["CUDA_VISIBLE_DEVICES"] = stack.enter_context(slots.take(Path(".cache"))).gpu
+            os.environ["CUDA_VISIBLE_DEVICES"] = stack.enter_context(slots.take()).gpu
         sys.exit(fastdvc.run(["--wait-for-lock", "repro", "--single-item", cell.name]))
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,10 @@ from typing import NamedTuple
 
 #: The server's limit on GPU cells of this machine: what people see. The guard itself is the lock file of each GPU.
 LIMIT = f"gpu-{socket.gethostname()}"
+
+
+#: Of all projects of this user: a GPU knows no clones.
+SHARED = Path(tempfile.gettempdir()) / f"fieldmark-gpus-{os.getuid()}"
 
 
 class Slot(NamedTuple):
@@ -33,7 +38,7 @@ def gpus() -> list[str]:
 
 
 @contextmanager
-def take(folder: Path, sleep: Callable[[float], None] = time.sleep) -> Iterator[Slot]:
+def take(folder: Path = SHARED, sleep: Callable[[float], None] = time.sleep) -> Iterator[Slot]:
     """Wait for one of this machine's GPUs and hold it; the lock files are ``folder/gpu-<id>.lock``."""
     folder.mkdir(parents=True, exist_ok=True)
     while not (slot := next((slot for gpu in gpus() if (slot := _try(folder, gpu))), None)):

@@ -67,7 +67,7 @@ def reproduce_cell(cell: Cell, root: Path) -> None:
         slot = None
         if cell.gpu and slots.gpus():
             held.enter_context(concurrency(slots.LIMIT, occupy=1, strict=True))
-            slot = held.enter_context(slots.take(root / ".cache"))
+            slot = held.enter_context(slots.take())
         code, lines = run([*DVC, "repro", "--single-item", cell.name], root, cell.timeout, log.info, slot)
     if code:
         raise verdict(cell.name, code, lines)

@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -64,28 +65,31 @@ class Publisher:
         seed = max(
             self.params.seeds, key=lambda seed: (self.results.values(name, seed, "val")[f"val/{DECIDES}"], -seed)
         )
-        run, model_id = runs[name, seed]
-        run.log_json({"splits": self.splits, **self.results.packed((name, DECIDES, "val"))}, VALIDATION)
-        shown = list(dict.fromkeys([name, *self.params.models]))
-        keys = [(model, metric, "test") for model in shown for metric in self.headline]
+        (run, model_id), folder = runs[name, seed], layout.trained(self.root, name, seed)
         manifest = trace.artifact(self.records, run.run_id, "lineage/manifest.json")
-        commit = lineage.code(self.root).commit
-        config = store.read_json(layout.trained(self.root, name, seed) / "config.json")
+        config = store.read_json(folder / "config.json")
         about = f"{name} on {config['backbone']['name']} at {config['size']} px, seed {seed}"
-        card = {
+        version = registry.register(
+            self.records, self.params.register_.name, run_id=run.run_id, model_id=model_id,
+            fingerprint=lineage.cell_fingerprint(folder), tags=lineage.tags(manifest),
+            description=f"{about}. {self._measured(name)}",
+        )  # fmt: skip
+        first = Run(self.records, version.run_id)  # another one where these weights were known: the last counts
+        first.log_json({"splits": self.splits, **self.results.packed((name, DECIDES, "val"))}, VALIDATION)
+        first.log_json(self._card(name, about, version), CARD)
+        return version
+
+    def _card(self, name: str, about: str, version: registry.Version) -> dict[str, Any]:
+        """Return what `fieldmark why` tells of a version."""
+        shown = list(dict.fromkeys([name, *self.params.models]))
+        return {
             "about": about,
             "data": f"{self.params.dataset.name}, train correlation {self.params.split.correlation}",
-            "commit": commit,
+            "commit": version.tags["fieldmark.git_commit"],
             "models": shown,
             "metrics": self.headline,
-            "rows": [self.results.row(key) for key in keys],
+            "rows": [self.results.row((model, metric, "test")) for model in shown for metric in self.headline],
         }
-        run.log_json(card, CARD)
-        fingerprint = lineage.cell_fingerprint(layout.trained(self.root, name, seed))
-        return registry.register(
-            self.records, self.params.register_.name, run_id=run.run_id, model_id=model_id, fingerprint=fingerprint,
-            tags=lineage.tags(manifest), description=f"{about}. {self._measured(name)}",
-        )  # fmt: skip
 
     def _measured(self, name: str) -> str:
         """Say a model's headline in one sentence."""

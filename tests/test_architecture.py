@@ -65,10 +65,16 @@ def reach(path: Path) -> frozenset[tuple[str, str]]:
     return frozenset(seen)
 
 
+#: What ``wire`` reads and does not run.
+PLUGINS = ("fieldmark/backbones", "fieldmark/models", "fieldmark/objectives")
+
+
 def wired(word: object) -> list[str]:
     """Return the files that ``data/wired/<word>.json`` speaks of: a cell that depends on it depends on these."""
     model = words.spelt_out(PARAMS)["models"][word]
     found = plugins.files("models", model["plugin"], model.get("options"))
+    if backbone := model.get("backbone"):
+        found += plugins.files("backbones", backbone["name"], backbone.get("options"))
     return found + plugins.files("objectives", model["objective"])
 
 
@@ -112,7 +118,7 @@ def test_dvc_names_the_code_a_stage_can_run(stage: str) -> None:
         if f"data/wired/{item.get('model')}.json" in deps(stage, item):
             files -= set(wired(item["model"]))
         if stage == "wire":  # it reads the plugins as files, and runs none of them
-            code = [dep for dep in code if dep not in ("fieldmark/models", "fieldmark/objectives")]
+            code = [dep for dep in code if dep not in PLUGINS]
         assert not {f for f in files if not any(f == dep or f.startswith(f"{dep}/") for dep in code)}, "missing deps"
         data = {
             dep for dep in code if not dep.endswith(".py") and "." in Path(dep).name

@@ -5,6 +5,7 @@ from pathlib import Path
 import audited
 import pytest
 import torch
+from PIL import Image
 
 from fieldmark import cli
 from fieldmark.audit.audit import audit
@@ -33,6 +34,14 @@ def mistakes(folder: Path, network) -> dict[str, tuple[list[str], str]]:
     (odd / "MLmodel").write_text("flavors: 3")
     empty = folder / "empty"
     (empty / "objects").mkdir(parents=True)
+    alone = folder / "alone"
+    for place, ground in (("objects/bird", 0), ("scenes/water", 255)):
+        (alone / place).mkdir(parents=True)
+        picture = Image.new("RGBA", (64, 64), (30, 60, 90, ground))
+        picture.paste((200, 30, 30, 255), (16, 16, 48, 48))
+        picture.save(alone / place / "a.png")
+    (folder / "scale.json").write_text('{"classes": ["a", "b"], "size": 8, "scale": "1/255"}')
+    (folder / "text.json").write_text('{"classes": "bird", "size": 8}')
     fine = "blackboxes:Constant"
     return {
         "pickle": ([str(pickled)], "only safetensors weights .* as a pickle .pytorch_model.bin.*to ONNX"),
@@ -44,7 +53,7 @@ def mistakes(folder: Path, network) -> dict[str, tuple[list[str], str]]:
         "broken file": ([str(folder / "broken.onnx")], "can't be opened by onnxruntime"),
         "no file": (["none.onnx"], "there is no file none.onnx"),
         "no module": (["no_such_module:box"], "can't be imported"),
-        "no version": (["models:/nobody/1"], "has no models:/nobody/1 .*fieldmark ui"),
+        "no version": (["models:/nobody/1"], "nothing is on record in .*run make repro"),
         "unknown data": ([fine, "--data", "cifar"], "no data 'cifar': use shapes, wildstamps, or a folder"),
         "no data": ([fine, "--data", ""], "no data ''"),
         "empty data": ([fine, "--data", str(empty), "--pairs", "a=b"], "holds no objects: put there objects/<class>"),
@@ -53,6 +62,10 @@ def mistakes(folder: Path, network) -> dict[str, tuple[list[str], str]]:
         "wrong config": ([fine, "--config", str(folder / "list.json")], "is no JSON object"),
         "useless config": ([fine, "--config", str(folder / "word.json")], "description of .* can't be followed"),
         "misspelt config": ([fine, "--config", str(folder / "typo.json")], "has unknown keys .meann."),
+        "scale in words": ([fine, "--config", str(folder / "scale.json")], "description of .* can't be followed"),
+        "classes in one text": ([fine, "--config", str(folder / "text.json")], "description of .* can't be followed"),
+        "one class": ([fine, "--data", str(alone), "--pairs", "bird=water"], "labels .'bird'.: give objects of two"),
+        "odd seed": ([fine, "--data", "shapes", "--seed", "-1"], "--seed is -1: give a number from 0 on"),
         "no weights yet": ([str(pointer)], "no image classifier that transformers can open .*header"),
         "half a config": ([str(cut)], "config.json can't be read as JSON .*fetch it again"),
         "no flavours": ([str(odd)], "no MLflow model: it holds no MLmodel that can be read"),
@@ -73,6 +86,7 @@ def test_a_mistake_is_one_sentence_that_says_what_to_do(network, here, tmp_path,
         assert end.value.code == 1, name
         assert said.startswith("fieldmark: "), (name, said)
         pytest.raises(FieldmarkError, _raise, said).match(wanted)
+    assert not [*(here / "audit").glob("*")], "nothing is left of an audit that was refused"
     with pytest.raises(FieldmarkError, match="name what to show the model: --data shapes, --data wildstamps, or"):
         audit("blackboxes:Constant", here)
 

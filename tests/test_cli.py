@@ -14,7 +14,7 @@ from PIL import Image
 from tracked_project import CELL, git
 
 from fieldmark import cli, doctor, serve
-from fieldmark.core import layout
+from fieldmark.core import layout, plugins
 from fieldmark.core.errors import TRY_AGAIN
 from fieldmark.tracking import database, gate, ledger, lineage, publish, registry
 from fieldmark.tracking.store import connect
@@ -110,6 +110,17 @@ def test_predict_prints_columns_and_paints(champion: Path, tmp_path: Path, capsy
         assert painted.size == (320, 320)
 
 
+def test_predict_says_that_other_code_answers(
+    champion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ["--root", str(champion), "predict", *noise(tmp_path)]
+    cli.main(asked)
+    assert "code has changed" not in capsys.readouterr().err
+    monkeypatch.setattr(plugins, "code", lambda: "another")
+    cli.main(asked)
+    assert "code has changed since models:/fieldmark@champion was registered" in capsys.readouterr().err
+
+
 def test_predict_tells_machines_all_it_knows(
     champion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -156,6 +167,7 @@ def test_verify_says_yes_or_names_the_file(champion: Path, capsys: pytest.Captur
         champion / "data" / "trained" / "erm-0" / "config.json": "data/trained/erm-0 is not what dvc.lock says",
         champion / "data" / "raw" / "shapes" / "shard.tar": "source 'a' in",
         layout.ledger(champion): "ledger.jsonl: line 1",
+        champion / "dvc.lock": "dvc.lock",
         next((champion / "mlruns").rglob("weights.safetensors")): "weights.safetensors is not what its",
     }.items():
         whole = path.read_bytes()

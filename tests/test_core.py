@@ -67,6 +67,9 @@ def test_a_value_out_of_range_is_named(tmp_path: Path) -> None:
             {"register": {"name": "a/b", "baseline": "erm", "candidates": [], "minimum_group": 1}},
             "register.name' is 'a/b'",
         ),
+        ({"stats": {"draws": 1, "level": 0.9, "cluster": []}}, r"'stats.cluster' is \[\]: List should have at least 1"),
+        ({"stats": {"draws": 1, "level": 0.9, "cluster": ["fg_source"] * 2}}, "stats.cluster are .*: name each once"),
+        ({"embed": {"batch": 1, "views": []}}, r"'embed.views' is \[\]: List should have at least 1"),
     ],
 )
 def test_only_what_is_wrong_is_named(changes: dict[str, object], sentence: str, tmp_path: Path) -> None:
@@ -78,6 +81,15 @@ def test_the_gates_own_measure_can_not_be_left_out(tmp_path: Path) -> None:
     evaluate = {"tests": {"average": {}}, "validation": ["average"], "variants": ["original"]}
     with pytest.raises(errors.FieldmarkError, match="must name worst_group, by which the gate decides"):
         params.load(written(tmp_path, evaluate=evaluate))
+    evaluate = {"tests": {"worst_group": {}}, "validation": ["worst_group"], "variants": ["only_fg"]}
+    with pytest.raises(errors.FieldmarkError, match=r"variants are \['only_fg'\]: add original"):
+        params.load(written(tmp_path, evaluate=evaluate))
+
+
+def test_one_class_is_no_classification(tmp_path: Path) -> None:
+    split = {**yaml.safe_load((ROOT / "params.yaml").read_text())["split"], "pairs": {"bird": "water"}}
+    with pytest.raises(errors.FieldmarkError, match="'split.pairs' is .*at least 2 items"):
+        params.load(written(tmp_path, split=split))
 
 
 def test_a_control_is_no_candidate(tmp_path: Path) -> None:
@@ -187,6 +199,12 @@ def test_a_full_disk_is_one_sentence_and_nothing_half_written(tmp_path: Path) ->
     )
     assert "the disk is full" in run.stderr and "Traceback" not in run.stderr
     assert run.stdout.split() == ["1", "a.json", "{", '"a":', "1", "}"]
+
+
+def test_a_place_that_is_none_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(errors.FieldmarkError, match="file/a.json can't be written .*one you may write to"):
+        store.write_json(tmp_path / "file" / "a.json", {})
 
 
 def test_the_same_table_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -158,6 +158,7 @@ def test_a_ledger_holds_each_decision_once_in_order(book: Path) -> None:
         (lambda lines: [lines[0], lines[2]], "line 2 does not follow line 1"),
         (lambda lines: [lines[1], lines[0], lines[2]], "line 1 does not follow line 0"),
         (lambda lines: [*lines[:2], lines[2][:40]], "line 3 is not a whole decision"),
+        (lambda lines: [lines[0], b"\xff" + lines[1][1:], lines[2]], "line 2 is not a whole decision"),
         (lambda lines: [*lines[:2], lines[2].rstrip(b"\n")], "line 3 is not a whole decision"),
     ],
 )

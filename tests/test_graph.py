@@ -19,6 +19,7 @@ from tracked_project import git
 
 from fieldmark import cli
 from fieldmark.core import layout, store
+from fieldmark.tracking import trace
 from fieldmark.tracking.runs import search
 from fieldmark.tracking.store import connect, quiet
 
@@ -213,4 +214,7 @@ def test_what_was_trained_before_is_restored_and_says_so(grown: tuple[Path, str]
         assert tags["fieldmark.restored_from"] == first != other
         curve = records.client.get_metric_history(again, "loss")
         assert [point.step for point in curve] == list(range(5))
+        _, card = trace.card(records, "models:/fieldmark/1")
+    assert card["models"] == ["erm", "ersm", "left_half"], "the same weights are told with the last measures"
+    assert card["commit"] == git(root, "rev-list", "--max-parents=0", "HEAD").strip(), "and with their own code"
     run(root, "fieldmark.cli", "verify")

@@ -2,8 +2,11 @@
 
 import json
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +110,32 @@ def test_nothing_in_the_artifacts_is_pickled(tracked: Path, registered: tuple[re
     assert not any(path.read_bytes()[:2] in (b"\x80\x04", b"\x80\x05") for path in files)  # a pickle by another name
     requirements = next(path for path in files if path.name == "requirements.txt").read_text().split()
     assert all("==" in line and "+" not in line for line in requirements)
+
+
+def test_a_project_that_was_moved_takes_its_records_along(
+    tracked: Path, registered: tuple[record.Run, registry.Version], tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(tracked, moved)
+    with connect(moved) as store:
+        assert trace.trace_model(store, "models:/fieldmark@champion").sources == lineage.sources(project.index(moved))
+    with closing(sqlite3.connect(moved / "mlruns" / "mlflow.db")) as records:
+        assert str(tracked) not in "\n".join(records.iterdump()) and str(moved) in "\n".join(records.iterdump())
+    with connect(tracked) as store:  # a copy leaves the original alone
+        assert str(tracked) in store.client.get_run(registered[0].run_id).info.artifact_uri
+
+
+def test_what_is_gone_from_a_model_or_other_code_is_named(
+    tracked: Path, registered: tuple[record.Run, registry.Version], tmp_path: Path
+) -> None:
+    moved, uri = tmp_path / "moved", "models:/fieldmark@champion"
+    shutil.copytree(tracked, moved)
+    kept = moved / "mlruns" / "artifacts" / "models" / registered[1].model_id / "artifacts"
+    with connect(moved) as store:
+        (kept / "code" / "fieldmark" / "serve.py").write_text("import os\n")
+        assert trace.weights_problems(store, uri) == [f"{uri}: its code is not what it was logged with"]
+        next(kept.rglob("weights.safetensors")).unlink()
+        assert trace.weights_problems(store, uri)[0] == f"{uri}: weights.safetensors is not what its manifest says"
 
 
 def test_from_the_alias_down_to_every_source(tracked: Path, registered: tuple[record.Run, registry.Version]) -> None:

@@ -71,6 +71,8 @@ def audit(
     """
     if count < 1 or looked < 1:
         raise FieldmarkError(f"--examples is {count} and --look is {looked}: give numbers above 0.")
+    if seed is not None and seed < 0:
+        raise FieldmarkError(f"--seed is {seed}: give a number from 0 on.")
     with opened(model, root, _facts(config)) as (box, trained_on):
         goes_with = None if pairs is None else mapping.pairs(pairs)
         wanted_seed = seed if seed is not None else trained_on

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +36,23 @@ def run(options: argparse.Namespace) -> None:
 
     root = options.root.resolve()
     folder = store.writable(options.out or root / "audit" / name(options.model))  # before the work, not after
-    found = audit(
-        options.model,
-        root,
-        data=options.data,
-        classes=options.classes,
-        pairs=options.pairs,
-        config=options.config,
-        count=options.examples,
-        looked=options.look,
-        seed=options.seed,
-        everything=options.all,
-    )
+    try:
+        found = audit(
+            options.model,
+            root,
+            data=options.data,
+            classes=options.classes,
+            pairs=options.pairs,
+            config=options.config,
+            count=options.examples,
+            looked=options.look,
+            seed=options.seed,
+            everything=options.all,
+        )
+    except BaseException:
+        with suppress(OSError):  # what others wrote there stays
+            folder.rmdir()
+        raise
     files = write(found, folder)
     print(terminal(found))
     print(f"\nthe report   {files['report.html']}\nall numbers  {files['audit.json']}")

@@ -91,6 +91,8 @@ def _demand_pairs(pairs: Mapping[str, str], index: pd.DataFrame) -> None:
     """Refuse pairs that are not of the data: a class left out would not be asked about, and a loss not be seen."""
     cutouts = index["role"] == "cutout"
     labels, backgrounds = tables.named(index.loc[cutouts, "label"]), tables.named(index.loc[~cutouts, "background"])
+    if len(labels) < 2:
+        raise FieldmarkError(f"the data has the labels {labels}: give objects of two or more, or no answer is wrong.")
     if unpaired := sorted({*labels} - {*pairs}):
         raise FieldmarkError(f"--pairs names no background for the labels {unpaired}: the data has {labels}.")
     if unknown := sorted({*pairs} - {*labels}):

@@ -40,9 +40,9 @@ def opened(what: str, root: Path, facts: Mapping[str, Any]) -> Iterator[Opened]:
     with ExitStack() as stack:
         if what.startswith(("models:/", "runs:/")):
             from fieldmark.tracking import foreign
-            from fieldmark.tracking.store import connect
+            from fieldmark.tracking.store import reading
 
-            store = stack.enter_context(connect(root))
+            store = stack.enter_context(reading(root))
             into = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fieldmark-")))
             yield _folder(foreign.fetched(store, what, into), facts, what)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -30,13 +30,22 @@ def falls(measured: Measured, pairs: Mapping[str, str], intervals: Intervals) ->
         return []
     means, found = worst.score.means(), []
     for label, usual in pairs.items():
-        others = [group.partition(" on ")[2] for group in means if group.startswith(f"{label} on ")]
+        others = [group.removeprefix(f"{label} on ") for group in means if _label(group, pairs) == label]
         known = [other for other in others if other != usual and not np.isnan(means[f"{label} on {other}"])]
         if known:
             other = min(known, key=lambda name: means[f"{label} on {name}"])
             weights = {f"{label} on {usual}": 1.0, f"{label} on {other}": -1.0}
             found.append(Fall(label, usual, other, intervals.weighted(worst, weights)))
     return sorted(found, key=lambda fall: (np.isnan(fall.lost.mean), -fall.lost.mean))
+
+
+def _label(group: str, labels: Iterable[str]) -> str:
+    """Return the label of a group.
+
+    >>> _label("dog on leash on land", ["bird", "dog", "dog on leash"])
+    'dog on leash'
+    """
+    return max((label for label in labels if group.startswith(f"{label} on ")), key=len)
 
 
 def verdict(gap: Interval | None) -> str:

@@ -60,7 +60,13 @@ def described(facts: Mapping[str, Any], what: str) -> Input:
         found = Input(tuple(map(str, facts["classes"])), int(facts["size"]))
         triples: dict[str, Any] = {key: tuple(map(float, facts[key])) for key in ("mean", "std") if key in facts}
         found = found._replace(**triples)._replace(**{key: facts[key] for key in ("scale", "layout") if key in facts})
-        usable = all(len(triple) == 3 for triple in triples.values()) and all(found.std) and found.size > 0
+        found = found._replace(scale=float(found.scale))
+        usable = (
+            isinstance(facts["classes"], list | tuple)
+            and all(len(triple) == 3 for triple in triples.values())
+            and all(found.std)
+            and found.size > 0
+        )
     except (TypeError, ValueError):
         usable = False
     if not usable or found.layout not in ("NCHW", "NHWC") or len(found.classes) < 2:

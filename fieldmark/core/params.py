@@ -18,7 +18,7 @@ class Split(Section):
 
     recipe: str
     correlation: Annotated[float, Field(ge=0.5, le=1)]  # share of train whose background is the one its label goes with
-    pairs: dict[str, str]  # label -> the background it goes with
+    pairs: Annotated[dict[str, str], Field(min_length=2)]  # label -> the background it goes with
     train: Count
     val: Count
     test: Count
@@ -29,7 +29,7 @@ class Embed(Section):
     """What is computed once for all models on features."""
 
     batch: Count
-    views: list[Literal["plain", "masked"]]
+    views: Annotated[list[Literal["plain", "masked"]], Field(min_length=1)]
 
 
 class Train(Section):
@@ -67,13 +67,13 @@ class Stats(Section):
 
     draws: Count
     level: Annotated[float, Field(gt=0, lt=1)]
-    cluster: list[Literal["fg_source", "bg_source"]]
+    cluster: Annotated[list[Literal["fg_source", "bg_source"]], Field(min_length=1)]
 
 
 class Register(Section):
     """What may become champion, and against what."""
 
-    name: Annotated[str, Field(pattern=r"^[^/:]+$")]  # MLflow takes no other
+    name: Annotated[str, Field(pattern=r"^[^/:@'\"]+$")]  # MLflow takes no other
     baseline: str
     candidates: list[str]
     minimum_group: (
@@ -135,10 +135,11 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
-    def _seeds_differ(self) -> "Params":
-        """Refuse one seed counted as several."""
-        if len({*self.seeds}) < len(self.seeds):
-            raise ValueError(f"seeds are {self.seeds}: name each once, or intervals take copies for evidence")
+    def _nothing_counts_twice(self) -> "Params":
+        """Refuse one seed counted as several, and a source as two."""
+        for said, named in (("seeds", self.seeds), ("stats.cluster", self.stats.cluster)):
+            if len({*named}) < len(named):
+                raise ValueError(f"{said} are {named}: name each once, or intervals take copies for evidence")
         return self
 
     @model_validator(mode="after")
@@ -146,6 +147,8 @@ class Params(Section):
         """Name what is judged, or measured for judging, and is nowhere else."""
         if DECIDES not in self.evaluate.tests or DECIDES not in self.evaluate.validation:
             raise ValueError(f"evaluate.tests and evaluate.validation must name {DECIDES}, by which the gate decides")
+        if "original" not in self.evaluate.variants:
+            raise ValueError(f"evaluate.variants are {self.evaluate.variants}: add original, which the pictures show")
         for said, named, there, where in (
             ("register", [*self.register_.candidates, self.register_.baseline], self.models, "models"),
             ("evaluate.validation", self.evaluate.validation, self.evaluate.tests, "evaluate.tests"),

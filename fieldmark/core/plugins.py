@@ -41,9 +41,10 @@ def find(room: str, name: str) -> ModuleType:
     return import_module(f"fieldmark.{room}.{name}")
 
 
-def code() -> str:
-    """Return the name of the package's code: the sha256 of all its Python files."""
-    return fingerprint([sha256(path) for path in sorted(Path(fieldmark.__path__[0]).rglob("*.py"))])
+def code(package: Path | None = None) -> str:
+    """Return the name of the code of this package, or of a copy of it: the sha256 of all its Python files."""
+    folder = package or Path(fieldmark.__path__[0])
+    return fingerprint([sha256(path) for path in sorted(folder.rglob("*.py"))])
 
 
 def accepted(function: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:

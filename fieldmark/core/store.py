@@ -17,17 +17,24 @@ import pandas as pd
 
 from fieldmark.core.errors import FieldmarkError
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it (file or folder) to ``path`` once the block succeeds.
 
     Raises:
-        FieldmarkError: the disk is full; whatever stood at ``path`` before is untouched.
+        FieldmarkError: the disk is full, or one may not write there; what stood at ``path`` before is untouched.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _clear_abandoned(path)
-    workspace = Path(tempfile.mkdtemp(prefix=f".{path.name}.{os.getpid()}.", dir=path.parent))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _clear_abandoned(path)
+        workspace = Path(tempfile.mkdtemp(prefix=f".{path.name}.{os.getpid()}.", dir=path.parent))
+    except OSError as error:
+        if error.errno in FULL:
+            raise _full(path) from error
+        raise FieldmarkError(f"{path} can't be written ({error}): make its folder one you may write to.") from error
     try:
         yield workspace / path.name
         _sync(workspace / path.name)
@@ -35,14 +42,18 @@ def atomic(path: Path) -> Iterator[Path]:
             path.rename(workspace / "replaced")
         (workspace / path.name).replace(path)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in FULL:
             raise
-        raise FieldmarkError(
-            f"the disk is full: {path} could not be written and nothing was changed; "
-            "free some space and run the command again."
-        ) from error
+        raise _full(path) from error
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
+
+
+def _full(path: Path) -> FieldmarkError:
+    return FieldmarkError(
+        f"the disk is full: {path} could not be written and nothing was changed; "
+        "free some space and run the command again."
+    )
 
 
 def _clear_abandoned(path: Path) -> None:

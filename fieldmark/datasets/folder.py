@@ -1,7 +1,8 @@
 """Pictures of your own: cut-outs in `objects/<class>/`, backgrounds in `scenes/<background>/`.
 
 A cut-out is a PNG or WebP whose alpha channel is the mask; a scene is any PNG, JPEG or WebP. ``licence.txt`` and
-``attribution.txt``, at the top or in any folder, say whose they are: the nearest counts.
+``attribution.txt``, at the top or in any folder, say whose they are: the nearest counts. They are copied once: when
+pictures have come or gone, ``dvc repro --force pull`` copies them again.
 """
 
 import io

@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.client import HTTPException
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from fieldmark.core.errors import FieldmarkError, TryAgainError
 
+_ASIDE = "move the file away to start a fresh one, or put a copy in its place"
 PATIENCE = 15  # seconds to wait for a locked database or a silent server
 NAMED = "MLFLOW_TRACKING_URI"
 SQLITE = "sqlite:///"
@@ -129,24 +130,23 @@ def _migrate(file: Path, uri: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise FieldmarkError(f"MLflow could not prepare {file}: {last}; move the file away to start a fresh one.")
+        raise FieldmarkError(f"MLflow could not prepare {file}: {last}; {_ASIDE}.")
     _note(file).write_text(version("mlflow"))
 
 
 def _probe_database(file: Path) -> None:
     """Take and give back the write lock: MLflow itself would retry for minutes with a stack trace for each attempt."""
     try:
-        connection = sqlite3.connect(file, timeout=PATIENCE, isolation_level=None)
-        try:
+        with closing(sqlite3.connect(file, timeout=PATIENCE, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
+    except sqlite3.OperationalError as error:
         raise TryAgainError(
             f"MLflow's database {file} can't be used ({error}): end the program that holds it "
             "(a file viewer, a backup, a stopped run), then run the command again."
         ) from error
+    except sqlite3.Error as error:  # that is no database
+        raise FieldmarkError(f"MLflow can't read {file} ({error}): {_ASIDE}.") from error
 
 
 def _probe_server(uri: str) -> None:

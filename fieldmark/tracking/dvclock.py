@@ -13,6 +13,8 @@ from fieldmark.core.errors import FieldmarkError
 
 Entry = dict[str, Any]  # one stage: cmd, deps, params, outs
 
+_MEND = "run make repro, or git checkout dvc.lock"
+
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten times as fast
 
 
@@ -20,21 +22,26 @@ def read(root: Path) -> dict[str, Entry]:
     """Return the stages of ``dvc.lock`` by address, such as ``train@erm-0``.
 
     Raises:
-        FieldmarkError: there is no such file, or not of schema 2.0.
+        FieldmarkError: there is no such file, or it is no lock of schema 2.0.
     """
     path = root / "dvc.lock"
     if not path.exists():
         raise FieldmarkError(
             f"{path} does not exist, so nothing is known about where results come from: run dvc repro."
         )
-    lock = _parsed(path.read_text())
+    try:
+        lock = _parsed(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise FieldmarkError(f"{path} can't be read ({' '.join(str(error).split())}): {_MEND}.") from None
+    if not isinstance(lock, dict):
+        raise FieldmarkError(f"{path} holds a {type(lock).__name__} and no stages: {_MEND}.")
     if lock.get("schema") != "2.0":
         raise FieldmarkError(f"{path} has schema {lock.get('schema')!r}, expected '2.0': run dvc repro with DVC 3.")
     return dict(lock.get("stages", {}))
 
 
 @lru_cache(maxsize=1)  # register asks once for each cell
-def _parsed(text: str) -> dict[str, Any]:
+def _parsed(text: str) -> Any:
     return yaml.load(text, _LOADER) or {}  # noqa: S506  # both are safe
 
 

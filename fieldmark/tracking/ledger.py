@@ -114,7 +114,7 @@ def verify(path: Path) -> list[str]:
         try:
             entry = json.loads(line)
             said = entry["previous"]
-        except (json.JSONDecodeError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):  # of JSON and of UTF-8
             return [*problems, f"line {number} is not a whole decision"]
         told = {key: value for key, value in entry.items() if key not in ("fingerprint", "time", "previous")}
         if said != previous:

@@ -13,6 +13,7 @@ from fieldmark.tracking import dvclock
 
 RESULTS = (":(exclude)dvc.lock", ":(exclude)data")  # what a repro rewrites: no reason to call the code changed
 LOCK_FILE = "requirements.lock"
+CELL = ("weights.safetensors", "config.json")  # what a trained cell is
 
 
 class Code(NamedTuple):
@@ -43,7 +44,7 @@ def reproduction(root: Path) -> str:
 
 def cell_fingerprint(folder: Path) -> str:
     """Return the name of a trained cell's content: sha256 over its weights and config."""
-    return fingerprint({name: sha256(folder / name) for name in ("weights.safetensors", "config.json")})
+    return fingerprint({name: sha256(folder / name) for name in CELL})
 
 
 def manifest(root: Path, cell: str, *, index: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fieldmark.core import plugins
 from fieldmark.core.store import read_json
 from fieldmark.tracking.record import Run
 from fieldmark.tracking.registry import FINGERPRINT, resolve
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 
+CODE = "fieldmark.code"  # tag of a model: what its copy of the package is called by ``plugins.code``
 BYTE_CODE = shutil.ignore_patterns("__pycache__")  # of this machine, and no evidence of anything
 
 
@@ -45,7 +47,7 @@ def log(
         loader: ``module:callable`` that takes the folder and gives an object with ``predict(images)``.
         packages: what has to be installed to serve it; pinned to the versions installed here.
 
-    The project's own code goes along, so that a version loads with the code it was trained with.
+    The project's own code goes along, so that a version loads outside of the project with the code it was logged with.
     """
     from mlflow.entities import LoggedModelOutput
 
@@ -59,7 +61,7 @@ def log(
         run.store.experiment_id,
         name=name,
         source_run_id=run.run_id,
-        tags={FINGERPRINT: fingerprint},
+        tags={FINGERPRINT: fingerprint, CODE: plugins.code()},
         model_type="classifier",
     )
     with tempfile.TemporaryDirectory() as workspace:
@@ -72,10 +74,19 @@ def log(
 
 
 def load(store: Store, uri: str) -> Any:
-    """Return the model behind ``uri``; ``predict(images_NHW3)`` gives label, probabilities and mask."""
+    """Return the model behind ``uri``; ``predict(images_NHW3)`` gives label, probabilities and mask.
+
+    In a process that has loaded this package its code answers, not the copy that lies with the model.
+    """
     with quiet():
         from mlflow.pyfunc import load_model
     return load_model(f"models:/{resolve(store, uri).model_id}")
+
+
+def code_has_changed(store: Store, uri: str) -> bool:
+    """Tell whether the model behind ``uri`` was logged with other code than that which would answer here."""
+    logged_with = store.client.get_logged_model(resolve(store, uri).model_id).tags.get(CODE)
+    return logged_with not in (None, plugins.code())
 
 
 def classifier(store: Store, uri: str) -> Any:

@@ -15,7 +15,7 @@ from fieldmark.tracking.store import Store
 
 CHAMPION = "champion"
 FINGERPRINT = "fieldmark.fingerprint"
-URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
+URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d{1,9}))")
 
 
 ABOUT = (
@@ -40,7 +40,7 @@ class Version(NamedTuple):
 def register(
     store: Store, name: str, *, run_id: str, model_id: str, fingerprint: str, tags: Mapping[str, str], description: str
 ) -> Version:
-    """Return the version of ``name`` that holds this classifier, made when there is none."""
+    """Return the version of ``name`` that holds this classifier, made when there is none; described anew."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -51,7 +51,9 @@ def register(
         store.client.create_registered_model(name, description=ABOUT)
     known = store.client.search_model_versions(f"name = '{name}' and tags.`{FINGERPRINT}` = '{fingerprint}'")
     if known:
-        return resolve(store, f"models:/{name}/{min(int(one.version) for one in known)}")
+        number = str(min(int(one.version) for one in known))
+        store.client.update_model_version(name, number, description)
+        return resolve(store, f"models:/{name}/{number}")
     made = store.client.create_model_version(
         name,
         f"models:/{model_id}",

@@ -12,7 +12,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, NamedTuple
 
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.tracking import database
+from fieldmark.tracking import database, moved
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -61,6 +61,7 @@ def connect(root: Path, experiment: str = "fieldmark") -> Iterator[Store]:
         with _opening(uri):
             stack.enter_context(_everywhere(uri))
             client = _client(uri)
+            moved.settle(root, lock)
             experiment_id = _experiment(client, experiment, artifacts, lock)
         yield Store(client, experiment_id, database.shown(uri), lock)
 

@@ -4,9 +4,11 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fieldmark.core import plugins
 from fieldmark.core.errors import FieldmarkError
 from fieldmark.core.store import read_json, sha256
 from fieldmark.tracking import lineage
+from fieldmark.tracking.model import CODE
 from fieldmark.tracking.publish import CARD, MANIFEST, SOURCES
 from fieldmark.tracking.registry import resolve
 from fieldmark.tracking.runs import PARENT
@@ -70,19 +72,22 @@ def card(store: Store, uri: str) -> tuple[Any, Any]:
 
 
 def weights_problems(store: Store, uri: str) -> list[str]:
-    """Return which files of a registered model are not those of its manifest."""
+    """Return which files of a registered model are not those of its manifest, or not the code it was logged with."""
     version = resolve(store, uri)
     promised = {
         Path(one["name"]).name: one["digest"]["sha256"] for one in artifact(store, version.run_id, MANIFEST)["subject"]
     }
+    logged_with = store.client.get_logged_model(version.model_id).tags.get(CODE)
     with tempfile.TemporaryDirectory() as workspace:
         from mlflow.artifacts import download_artifacts
 
-        kept = Path(download_artifacts(f"models:/{version.model_id}", dst_path=workspace)) / "artifacts"
-        files = {path.name: sha256(path) for path in kept.rglob("*") if path.is_file()}
-    return [
-        f"{uri}: {name} is not what its manifest says" for name, digest in files.items() if promised.get(name) != digest
-    ]
+        kept = Path(download_artifacts(f"models:/{version.model_id}", dst_path=workspace))
+        files = {path.name: sha256(path) for path in (kept / "artifacts").rglob("*") if path.is_file()}
+        code, entry = plugins.code(kept / "code" / "fieldmark"), kept / "code" / "fieldmark" / "tracking" / "_pyfunc.py"
+        same_code = code == logged_with and (kept / entry.name).read_bytes() == entry.read_bytes()
+    names = sorted({*files, *lineage.CELL})
+    wrong = [f"{uri}: {name} is not what its manifest says" for name in names if files.get(name) != promised.get(name)]
+    return wrong if same_code or logged_with is None else [*wrong, f"{uri}: its code is not what it was logged with"]
 
 
 def tree(trace: Trace, *, everything: bool = False) -> str:

@@ -31,7 +31,11 @@ def sources(index: Path) -> Iterator[str]:
     if not index.exists():
         yield f"{index} is missing: run dvc checkout, or dvc repro pull"
         return
-    table = read_table(index)
+    try:
+        table = read_table(index)
+    except (OSError, ValueError) as error:
+        yield f"{index} can't be read ({error}): run dvc checkout, or dvc repro pull"
+        return
     columns = (table[name].tolist() for name in ("source_id", "shard", "offset", "bytes", "sha256"))
     for source, name, offset, count, digest in tqdm(list(zip(*columns, strict=True)), desc="sources", leave=False):
         shard = index.parent / name
