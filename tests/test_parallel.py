@@ -18,7 +18,7 @@ from pipelines.parallel import stale
 
 ROOT = Path(__file__).parent.parent
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-HERE = {**os.environ, "PATH": PATH, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "7"}  # a machine with one GPU
+HERE = {**os.environ, "PATH": PATH, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "6"}  # a machine with one GPU
 HEARING = "import runpy, signal, sys; signal.signal(2, signal.default_int_handler); del sys.argv[0]; "
 START = HEARING + "runpy.run_module(sys.argv[0], None, '__main__', alter_sys=True)"
 UP_TO_DATE = "Data and pipelines are up to date.\n"
@@ -75,7 +75,7 @@ def test_cells_run_side_by_side_but_one_a_gpu(done: Path) -> None:
     assert any(first[1] > second[0] for first, second in zip(trained, trained[1:], strict=False)), "one after the other"
     first, second = spans(done, "evaluated")
     assert first[1] <= second[0], "two cells on one GPU"
-    assert (done / "log" / "evaluated-0").read_text().split()[2] == "7"
+    assert (done / "log" / "evaluated-0").read_text().split()[2] == "6"
 
 
 def test_what_is_up_to_date_is_left_alone(done: Path, reference: Path) -> None:

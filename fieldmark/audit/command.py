@@ -16,12 +16,18 @@ EXAMPLES, LOOKED = 400, 48
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Say what can be asked."""
     add = parser.add_argument
-    add("model", metavar="MODEL", help="models:/NAME@ALIAS, runs:/..., transformers folder, *.onnx or module:object")
+    add("model", metavar="MODEL", help="models:/NAME@ALIAS, runs:/..., a folder (transformers, MLflow, data/trained/CELL), *.onnx or module:object")  # fmt: skip # noqa: E501
     add("--data", metavar="NAME|FOLDER", help="wildstamps, shapes, or a folder with objects/<class>/ and scenes/<background>/ (default: this project's)")  # fmt: skip # noqa: E501
-    add("--classes", metavar="MAP", help="what the model's classes are called in the data: 'duck=bird,dog=land mammal' or a YAML file")  # fmt: skip # noqa: E501
+    add("--classes", metavar="MAP", help="what the model's classes are called in the data: 'duck=bird,*dog*=land mammal', or a YAML file (bird: [duck, goose])")  # fmt: skip # noqa: E501
     add("--pairs", metavar="MAP", help="the background each class usually stands on: 'bird=water,land mammal=land'")
     add("--config", metavar="JSON", type=Path, help="classes, size, mean and std, where the model does not say them")
-    add("--examples", metavar="N", type=int, default=EXAMPLES, help=f"pictures to ask about (default: {EXAMPLES})")
+    add(
+        "--examples",
+        metavar="N",
+        type=int,
+        default=EXAMPLES,
+        help=f"pictures to ask about, as many of each group (default: {EXAMPLES})",
+    )
     add("--look", metavar="N", type=int, default=LOOKED, help=f"pictures on which patches are hidden, 50 questions each (default: {LOOKED})")  # fmt: skip # noqa: E501
     add("--seed", type=int, help="of the split and of whose background is borrowed (default: the model's own, or 0)")
     add("--all", action="store_true", help="every robustness test there is, not those of params.yaml or the usual ones")
