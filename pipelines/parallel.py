@@ -80,6 +80,8 @@ def main(jobs: int) -> None:
     """
     with ProcessPoolExecutor(1, FORK) as other:
         cells = {cell.name: cell for cell in other.submit(stale).result()}
+        if "register" in cells and (refusal := other.submit(refused).result()):
+            print(f"fieldmark: everything but register will run: {refusal}")
     if not cells:
         print("Data and pipelines are up to date.")
     elif failed := side_by_side(cells, jobs):
@@ -157,6 +159,17 @@ def stale() -> list[Cell]:
         for stage in graph
         if stage.addressing in todo
     ]
+
+
+def refused() -> str:
+    """Return what ``register`` would refuse as things stand, "" if nothing: it comes last, after all the work."""
+    from fieldmark.tracking import lineage
+
+    try:
+        lineage.demand_committed(Path())
+    except FieldmarkError as error:
+        return str(error)
+    return ""
 
 
 def reproduce(cell: Cell, log: int, held: int, holds: int) -> None:

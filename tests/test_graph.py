@@ -184,7 +184,9 @@ def test_uncommitted_code_is_not_registered(project: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "stages.register"], cwd=project, env=HERE, capture_output=True, text=True
     )
+    foretold = python(project, "-c", "from pipelines.parallel import refused; print(refused())")
     (project / "params.yaml").write_text(before)
+    assert foretold == done.stderr.removeprefix("fieldmark: ")
     assert done.returncode == 1
     wanted = "fieldmark: a model is registered from committed code only, and params.yaml differ: git add and git commit"
     assert done.stderr.startswith(wanted)
