@@ -15,7 +15,7 @@ PLACES = (
 )
 
 
-def settle(root: Path, lock: Path) -> None:
+def settle(root: Path) -> None:
     """Let the project in ``root`` find what it has recorded, wherever it was when it did."""
     here, own = root.resolve() / "mlruns", database.file(root)
     if own != here / "mlflow.db":  # of several projects, maybe
@@ -23,7 +23,7 @@ def settle(root: Path, lock: Path) -> None:
     with closing(sqlite3.connect(own, timeout=database.PATIENCE)) as records:
         told = [Path(location) for (location,) in records.execute("SELECT artifact_location FROM experiments")]
         for before in {str(path.parent) for path in told if path.parts[-2:] == ("mlruns", "artifacts")} - {str(here)}:
-            with database.locked(lock), records:
+            with database.locked(database.lock_file(root)), records:
                 for table, column in PLACES:
                     moved = f"{column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?"
                     values = str(here), len(before) + 1, len(before) + 1, f"{before}/"

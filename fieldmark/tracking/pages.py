@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from fieldmark.core.errors import FieldmarkError
-from fieldmark.tracking import database
+from fieldmark.tracking import database, moved
 from fieldmark.tracking.store import connect
 
 HOST = "127.0.0.1"
@@ -19,6 +19,7 @@ def serve(root: Path, port: int) -> None:
         FieldmarkError: the port can't be had, or the store does not answer.
     """
     uri = database.prepare(root)
+    moved.settle(root)
     if uri.startswith("http"):
         print(f"open {database.shown(uri)}: {database.NAMED} names a server that runs already")
         return

@@ -51,6 +51,7 @@ def connect(root: Path, experiment: str = "fieldmark") -> Iterator[Store]:
         FieldmarkError: it does not answer, or the address is none that MLflow can open.
     """
     uri = database.prepare(root)
+    moved.settle(root)
     lock, artifacts = (
         database.lock_file(root),
         None if database.file(root) is None else root.resolve() / "mlruns" / "artifacts",
@@ -61,7 +62,6 @@ def connect(root: Path, experiment: str = "fieldmark") -> Iterator[Store]:
         with _opening(uri):
             stack.enter_context(_everywhere(uri))
             client = _client(uri)
-            moved.settle(root, lock)
             experiment_id = _experiment(client, experiment, artifacts, lock)
         yield Store(client, experiment_id, database.shown(uri), lock)
 
