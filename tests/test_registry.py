@@ -134,6 +134,7 @@ def test_what_is_gone_from_a_model_or_other_code_is_named(
     with connect(moved) as store:
         (kept / "code" / "fieldmark" / "serve.py").write_text("import os\n")
         assert trace.weights_problems(store, uri) == [f"{uri}: its code is not what it was logged with"]
+        (kept / "_pyfunc.py").unlink()
         next(kept.rglob("weights.safetensors")).unlink()
         assert trace.weights_problems(store, uri)[0] == f"{uri}: weights.safetensors is not what its manifest says"
 

@@ -21,13 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--classes", metavar="MAP", help="what the model's classes are called in the data: 'duck=bird,*dog*=land mammal', or a YAML file (bird: [duck, goose])")  # fmt: skip # noqa: E501
     add("--pairs", metavar="MAP", help="the background each class usually stands on: 'bird=water,land mammal=land'")
     add("--config", metavar="JSON", type=Path, help="classes, size, mean and std, where the model does not say them")
-    add(
-        "--examples",
-        metavar="N",
-        type=int,
-        default=EXAMPLES,
-        help=f"pictures to ask about, as many of each group (default: {EXAMPLES})",
-    )
+    add("--examples", metavar="N", type=int, default=EXAMPLES, help=f"pictures, as many of each group (default: {EXAMPLES})")  # fmt: skip # noqa: E501
     add("--look", metavar="N", type=int, default=LOOKED, help=f"pictures on which patches are hidden, 50 questions each (default: {LOOKED})")  # fmt: skip # noqa: E501
     add("--seed", type=int, help="of the split and of whose background is borrowed (default: the model's own, or 0)")
     add("--all", action="store_true", help="every robustness test there is, not those of params.yaml or the usual ones")

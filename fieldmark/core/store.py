@@ -17,7 +17,7 @@ import pandas as pd
 
 from fieldmark.core.errors import FieldmarkError
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def atomic(path: Path) -> Iterator[Path]:
         _clear_abandoned(path)
         workspace = Path(tempfile.mkdtemp(prefix=f".{path.name}.{os.getpid()}.", dir=path.parent))
     except OSError as error:
-        if error.errno in FULL:
+        if error.errno in FULL_DISK:
             raise _full(path) from error
         raise FieldmarkError(f"{path} can't be written ({error}): make its folder one you may write to.") from error
     try:
@@ -42,7 +42,7 @@ def atomic(path: Path) -> Iterator[Path]:
             path.rename(workspace / "replaced")
         (workspace / path.name).replace(path)
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in FULL_DISK:
             raise
         raise _full(path) from error
     finally:

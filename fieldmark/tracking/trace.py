@@ -83,8 +83,8 @@ def weights_problems(store: Store, uri: str) -> list[str]:
 
         kept = Path(download_artifacts(f"models:/{version.model_id}", dst_path=workspace))
         files = {path.name: sha256(path) for path in (kept / "artifacts").rglob("*") if path.is_file()}
-        code, entry = plugins.code(kept / "code" / "fieldmark"), kept / "code" / "fieldmark" / "tracking" / "_pyfunc.py"
-        same_code = code == logged_with and (kept / entry.name).read_bytes() == entry.read_bytes()
+        entries = [path.read_bytes() for path in kept.rglob("_pyfunc.py")]  # what MLflow runs, and its copy in the code
+        same_code = plugins.code(kept / "code" / "fieldmark") == logged_with and entries == entries[:1] * 2
     names = sorted({*files, *lineage.CELL})
     wrong = [f"{uri}: {name} is not what its manifest says" for name in names if files.get(name) != promised.get(name)]
     return wrong if same_code or logged_with is None else [*wrong, f"{uri}: its code is not what it was logged with"]

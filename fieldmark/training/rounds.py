@@ -80,9 +80,8 @@ def train(
     """
     with remembering(module):
         if isinstance(objective, Refits):
-            pooled(
-                module, last_linear(module), islice(seen(), 1), device
-            )  # refused before hours of training, not after
+            # refused before hours of training, not after
+            pooled(module, last_linear(module), islice(seen(), 1), device)
         if isinstance(objective, Twice):
             start = {name: value.clone() for name, value in module.state_dict().items()}
             settled = {"epochs": objective.first_epochs, "checkpoint": checkpoint.with_stem(f"{checkpoint.stem}-first")}
