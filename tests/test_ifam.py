@@ -189,7 +189,7 @@ def test_what_must_be_orthogonal_is_parts_or_as_released_dimensions(released: bo
     module, made = built(released_orthogonality=released).train(), []
     module.first.modulation.register_forward_hook(lambda *call: made.append(call[2]))
     cost = module(pictures()).extras["orthogonality"]
-    ((vector_BKD,),) = [made]
+    (vector_BKD,) = made
     assert vector_BKD.shape == (6, PARTS + 1, 32)
     torch.testing.assert_close(cost, orthogonality(vector_BKD.mT if released else vector_BKD))
 
