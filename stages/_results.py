@@ -147,16 +147,17 @@ def introduced(params: Params) -> dict[str, str]:
 
 
 def about(params: Params, root: Path) -> dict[str, About]:
-    """Return each model's kind, what it was told and what it costs; speeds are those that ``bench.cost`` wrote down."""
+    """Return each model's kind, what it was told and what it costs; speeds are those kept of the same network."""
     bench, told = root / "bench" / "cost.json", {}
     timed = store.read_json(bench)["models"] if bench.exists() else {}
     for word, model in params.models.items():
         plugin, objective = plugins.find("models", model.plugin), plugins.find("objectives", model.objective)
         facts = {"deployable": plugin.DEPLOYABLE, "train_part": plugin.TRAIN_PART}
+        counted, known = store.read_json(layout.trained(root, word, params.seeds[0]) / "cost.json"), timed.get(word, {})
         told[word] = About(
             family(model.plugin, **facts, train_on=model.train_on),
             supervision(objective.SUPERVISION, **facts, train_on=model.train_on, parts=_told_before(model)),
-            {**timed.get(word, {}), **store.read_json(layout.trained(root, word, params.seeds[0]) / "cost.json")},
+            known if counted.items() <= known.items() else counted,
             end(model.plugin, model.train_on),
         )
     return told

@@ -18,7 +18,7 @@ from fieldmark.core.errors import TRY_AGAIN, FieldmarkError
 from fieldmark.splits import spurious
 from stages import evaluate, explain, report, split, train
 from stages._gate import decided, judge
-from stages._results import Results
+from stages._results import Results, about
 
 MODELS = ["erm", "erm_unbiased", "ersm", "zoom_norm", "oracle_mask", "random_mask", "inverted_mask",
           "background_only"]  # fmt: skip
@@ -137,6 +137,15 @@ def test_the_unknown_is_null(world: Path, tmp_path: Path) -> None:
     unknown = row(root, "erm", "token_auc")
     assert [unknown[key] for key in ("mean", "low", "high", "n", "chance")] == [None, None, None, 0, 0.5]
     assert row(root, "ersm", "token_auc") == row(world, "ersm", "token_auc")
+
+
+def test_speeds_are_those_of_the_same_network(world: Path, tmp_path: Path) -> None:
+    root, params = worlds.copy(world, tmp_path / "copy"), worlds.load(world)
+    counted = store.read_json(layout.trained(root, "erm", 0) / "cost.json")
+    assert about(params, root)["erm"].cost == counted, "the kept speeds are of another backbone"
+    timed = {**counted, "answering": 100.0, "learning": 200.0}
+    store.write_json(root / "bench" / "cost.json", {"models": {"erm": timed}})
+    assert about(params, root)["erm"].cost == timed and "answering" not in about(params, root)["ersm"].cost
 
 
 def test_the_page_names_every_model_and_loads_nothing(world: Path) -> None:
